@@ -1,0 +1,236 @@
+"""The options of a job, in one table.
+
+The fields of ``JobOptions`` are the table: from each one come the flag of the magic and of
+``mrkernel submit``, the keyword of ``mrkernel.submit``, the ``MRKERNEL_*`` variable and the line in
+the help. No door has an option of its own spelling, and none takes abbreviations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+
+from mrkernel.errors import JobSpecError
+
+MAGIC, CLI, API = "magic", "cli", "api"
+EVERYWHERE = (MAGIC, CLI, API)
+
+
+def option(
+    help_text: str,
+    *,
+    default: Any = None,
+    flags: tuple[str, ...] = (),
+    metavar: str | None = None,
+    parse: Callable[[str], Any] = str,
+    doors: tuple[str, ...] = EVERYWHERE,
+) -> Any:
+    """Describe one option.
+
+    Args:
+        flags: other spellings than ``--field-name``.
+        metavar: None for a switch.
+        parse: text to value; raises ValueError with what it should be.
+        doors: where it is offered.
+    """
+    details = {
+        "help": help_text,
+        "flags": flags,
+        "metavar": metavar,
+        "parse": parse,
+        "doors": doors,
+    }
+    return field(default=default, metadata=details)
+
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def parse_bytes(text: str) -> int:
+    """Read a size: ``500000``, ``64M``, ``64 MB``, ``1.5g``.
+
+    Raises:
+        ValueError: it is none; says what it should be.
+    """
+    plain = text.strip().lower().removesuffix("b").removesuffix("i").strip()
+    unit = plain[-1:] if plain[-1:] in ("k", "m", "g") else ""
+    try:
+        size = int(float(plain.removesuffix(unit)) * _UNITS[unit])
+    except ValueError:
+        size = 0
+    if size < 1:
+        raise ValueError("a size in bytes, such as 500000, 64M or 1G")
+    return size
+
+
+def parse_count(text: str) -> int:
+    """Read a whole number from 1.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise ValueError("a whole number from 1")
+    return count
+
+
+def parse_seconds(text: str) -> float:
+    """Read a positive number of seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise ValueError("a number of seconds greater than 0")
+    return seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """What a user may say about a job beside its functions and inputs. None: by default."""
+
+    mapper: Any = option(
+        "mapper: a function's name, file.py:function, or file.py with a function mapper",
+        flags=("--map",),
+        metavar="F",
+        doors=(MAGIC, CLI),
+    )
+    reducer: Any = option(
+        "reducer, like the mapper; or sum count min max mean stats first list set top:N; "
+        "or none = map only",
+        flags=("--reduce",),
+        metavar="F",
+        doors=(MAGIC, CLI),
+    )
+    combiner: Any = option(
+        "combiner: local reduce of map output, like the reducer; or sum min max",
+        flags=("--combine",),
+        metavar="F",
+    )
+    partitioner: Any = option(
+        "partitioner(key, partitions) -> number of the reduce task", metavar="F"
+    )
+    reduce_tasks: int | None = option(
+        "reduce tasks (default: by input size, from 2 to 2 x slots)",
+        metavar="R",
+        parse=parse_count,
+    )
+    split_size: int | None = option(
+        "bytes of input per map task, e.g. 16M (default: by size and slots, at most 64 MB)",
+        metavar="BYTES",
+        parse=parse_bytes,
+    )
+    encoding: str = option("encoding of text input", default="utf-8", metavar="NAME")
+    errors: str = option(
+        "what to do with undecodable bytes, as in open(): strict, replace, ignore ...",
+        default="strict",
+        metavar="HOW",
+    )
+    sort_values: bool = option("sort the values of each group (secondary sort)", default=False)
+    output: str | None = option("directory to write part-00000 ... into", metavar="DIR")
+    overwrite: bool = option("replace an output that mrkernel wrote", default=False)
+    into: str | None = option("bind the result to NAME", metavar="NAME", doors=(MAGIC,))
+    name: str | None = option("name of the job in views", metavar="TEXT")
+    background: bool = option(
+        "return the Job at once; its view goes on", default=False, doors=(MAGIC,)
+    )
+    quiet: bool = option("show no live view", default=False, doors=(MAGIC, CLI))
+    on: Any = option(
+        "where: inline (this process), local, host:port or the name of a manager", metavar="WHERE"
+    )
+    attempts: int = option(
+        "tries of a task whose process crashes or times out",
+        default=4,
+        metavar="N",
+        parse=parse_count,
+    )
+    timeout: float | None = option(
+        "seconds a task may go without finishing a record (default: no limit)",
+        metavar="S",
+        parse=parse_seconds,
+    )
+    slot_memory: int | None = option(
+        "bytes one slot may hold before it spills, e.g. 512M (default: by machine)",
+        metavar="BYTES",
+        parse=parse_bytes,
+    )
+
+    @classmethod
+    def from_keywords(cls, given: Mapping[str, Any], door: str = API) -> JobOptions:
+        """Make options of keyword arguments; what is not given comes from ``MRKERNEL_*``.
+
+        Raises:
+            JobSpecError: an unknown name, or a value of the wrong kind.
+        """
+        known = {f.name: f for f in fields(cls)}
+        values: dict[str, Any] = {}
+        for name, field_ in known.items():
+            text = os.environ.get(f"MRKERNEL_{name.upper()}")
+            if text and door in field_.metadata["doors"] and name not in given:
+                values[name] = _checked(name, text, field_.metadata, f"MRKERNEL_{name.upper()}")
+        for name, value in given.items():
+            if name not in known or door not in known[name].metadata["doors"]:
+                offered = [n for n, f in known.items() if door in f.metadata["doors"]]
+                close = difflib.get_close_matches(name, offered, n=1)
+                advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(offered)}"
+                raise JobSpecError(f"there is no option {name!r}: {advice}")
+            values[name] = _checked(name, value, known[name].metadata, name)
+        return cls(**values)
+
+
+def _checked(name: str, value: Any, details: Mapping[str, Any], said: str) -> Any:
+    if value is None:
+        return None
+    if details["metavar"] is None:
+        if isinstance(value, str):
+            return value.lower() not in ("", "0", "false", "no", "off")
+        return bool(value)
+    if details["parse"] is str:
+        return value
+    try:
+        return details["parse"](str(value))
+    except ValueError as error:
+        raise JobSpecError(f"{said}={value!r}: write {error}") from None
+
+
+def add_options(parser: argparse.ArgumentParser, door: str) -> None:
+    """Give a parser every option that ``door`` offers; unset ones stay out of the namespace."""
+    for field_ in fields(JobOptions):
+        details = field_.metadata
+        if door not in details["doors"]:
+            continue
+        flags = ["--" + field_.name.replace("_", "-"), *details["flags"]]
+        common: dict[str, Any] = {
+            "dest": field_.name,
+            "help": details["help"],
+            "default": argparse.SUPPRESS,
+        }
+        if details["metavar"] is None:
+            parser.add_argument(*flags, action="store_true", **common)
+        else:
+            parser.add_argument(*flags, metavar=details["metavar"], **common)
+
+
+def describe_options(door: str) -> list[tuple[str, str, str]]:
+    """List (flags, help, default) of every option, for the documentation."""
+    rows = []
+    for field_ in fields(JobOptions):
+        details = field_.metadata
+        if door in details["doors"]:
+            flag = "--" + field_.name.replace("_", "-")
+            metavar = f" {details['metavar']}" if details["metavar"] else ""
+            default = "" if field_.default in (None, False, MISSING) else str(field_.default)
+            rows.append((flag + metavar, details["help"], default))
+    return rows

@@ -1,0 +1,28 @@
+"""JobSpec: what is to be computed, never where. Frozen and JSON-able. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One job as every engine gets it: the functions as an opaque blob, the rest as plain data.
+
+    The splits of the input travel beside it, because an engine may plan its own.
+    """
+
+    name: str
+    functions: str  #: sha256 of the packed mapper, reducer, combiner and partitioner
+    functions_label: str = ""  #: where they came from, for people: "mapper, reducer: this cell"
+    reducer: str = "function"  #: "function", "none" (map only) or the name of a built-in
+    combiner: str = "none"  #: "none", "function" or the name of a built-in
+    reduce_tasks: int = 1  #: 0 exactly when ``reducer`` is "none"
+    sort_values: bool = False
+    encoding: str = "utf-8"
+    errors: str = "strict"
+    attempts: int = 4  #: tries of a task for crashes and timeouts
+    timeout_s: float | None = None  #: seconds without a finished record; None = no limit
+    slot_memory: int | None = None  #: bytes one slot may hold before it spills; None = by machine
+    seed: int = 0  #: of ``random`` and ``numpy.random`` in every task, together with its id
+    python: str = ""  #: "3.11": closures travel between equal minor versions only
+    in_process: bool = False  #: functions are used as they are (inline engine), never pickled
