@@ -1,0 +1,55 @@
+"""What can happen to a manager. Pure.
+
+A message arrives as ``Received(peer, message)``: the shell says who the peer is, so a message can
+never speak for another worker. A peer that reconnects is a new peer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NewType
+
+from mrkernel.protocol.handshake import Role
+from mrkernel.protocol.messages import Message
+
+#: One connection's life; never used twice.
+PeerId = NewType("PeerId", int)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerJoined:
+    """A peer finished the handshake."""
+
+    peer: PeerId
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A peer said something."""
+
+    peer: PeerId
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStored:
+    """The shell holds the whole blob, and its digest is right."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """The connection is gone; ``cause`` is for people."""
+
+    peer: PeerId
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time went by; sent a few times a beat."""
+
+
+Event = PeerJoined | Received | BlobStored | PeerLost | Tick

@@ -1,0 +1,72 @@
+"""What must hold of a manager's books after every event. Pure; used by tests and the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mrkernel.ids import JobId, WorkerId
+from mrkernel.manager.records import Job, Task, Worker
+from mrkernel.manager.transitions import JobState, TaskState, WorkerLiveness
+
+
+def check_invariants(workers: Mapping[WorkerId, Worker], jobs: Mapping[JobId, Job]) -> None:
+    """Check the books of workers and jobs against each other.
+
+    Raises:
+        AssertionError: they disagree; the message names the noun.
+    """
+    for worker in workers.values():
+        assert worker.state is not WorkerLiveness.DEAD, f"{worker!r} is dead and still in the books"
+        for (job_id, task_id), attempt in worker.assigned.items():
+            task = jobs[job_id].tasks[task_id]
+            assert task.running.get(attempt, ("",))[0] == worker.id, f"{worker!r} has {task!r} alone"
+        assert worker.jobs <= set(jobs), f"{worker!r} knows forgotten jobs"
+    for job in jobs.values():
+        _check_job(job, workers)
+
+
+def _check_job(job: Job, workers: Mapping[WorkerId, Worker]) -> None:
+    tasks = list(job.tasks.values())
+    maps_left = sum(task.state is not TaskState.DONE for task in job.maps)
+    reduces_left = sum(task.state is not TaskState.DONE for task in job.reduces)
+    running = sum(len(task.running) for task in tasks)
+    assert (maps_left, reduces_left) == (job.maps_left, job.reduces_left), f"{job!r} miscounts"
+    assert running == job.running, f"{job!r} miscounts its attempts"
+    if job.state is JobState.DONE:
+        assert not reduces_left, f"{job!r} is done without {reduces_left} reduces"
+        assert not (job.map_only and maps_left), f"{job!r} is done without {maps_left} maps"
+    if job.state is not JobState.RUNNING:
+        assert not running, f"{job!r} has ended and still runs"
+    for task in tasks:
+        for attempt, (worker_id, _) in task.running.items():
+            assert workers[worker_id].assigned.get((job.id, task.id)) == attempt, f"{task!r} is lost"
+            assert attempt <= task.attempts
+        assert (task.state is TaskState.RUNNING) == bool(task.running) or (
+            job.state is not JobState.RUNNING
+        ), f"{task!r} is {task.state} with {len(task.running)} attempts"
+        assert (task.state is TaskState.DONE) == bool(task.winner), f"{task!r} has no winner"
+        if job.state is JobState.RUNNING:
+            _check_place_in_line(job, task)
+    if job.state is JobState.RUNNING and not job.delivered:
+        _check_inputs(job, workers)
+
+
+def _check_place_in_line(job: Job, task: Task) -> None:
+    if task.state is TaskState.READY:
+        line = job.ready_maps if task.is_map else job.ready_reduces
+        assert line.count(task) == 1, f"{task!r} stands in line {line.count(task)} times"
+        assert task.is_map or not job.maps_left, f"{task!r} is ready before its inputs"
+    if task.state is TaskState.WAITING:
+        assert job.maps_left, f"{task!r} waits for nothing"
+
+
+def _check_inputs(job: Job, workers: Mapping[WorkerId, Worker]) -> None:
+    """What a ready reduce reads is there."""
+    if job.maps_left:
+        return
+    for reduce in job.reduces:
+        if reduce.state is not TaskState.READY:
+            continue
+        for task in job.maps:
+            if task.output is not None and task.output.sizes[reduce.index]:
+                assert task.holder in workers, f"{reduce!r} needs {task!r}, whose holder is gone"

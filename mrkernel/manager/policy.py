@@ -1,0 +1,69 @@
+"""Who runs what: choice of worker, of job, and how far ahead work is handed out. Pure.
+
+The functions see counts and costs, not the scheduler's objects, so that each can be judged alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+W = TypeVar("W")
+
+
+def prefetch(mean_seconds: float | None) -> int:
+    """Return how many attempts beyond its slots a worker is handed, per slot.
+
+    A hand-out costs a round trip of about a millisecond, so tasks shorter than that are sent in
+    bulk; an attempt that waits behind a long one on the wrong worker costs more than it saves, so
+    long tasks are not sent ahead at all.
+
+    Args:
+        mean_seconds: mean duration of the job's recent attempts; None while none has ended.
+    """
+    if mean_seconds is None or mean_seconds > 0.25:
+        return 0
+    if mean_seconds > 0.02:
+        return 1
+    if mean_seconds > 0.002:
+        return 4
+    return 64
+
+
+def smooth(mean: float | None, sample: float) -> float:
+    """Move a running mean towards ``sample``, recent ones weighing most."""
+    return sample if mean is None else 0.8 * mean + 0.2 * sample
+
+
+def choose_worker(
+    workers: Iterable[W],
+    load: Callable[[W], float],
+    room: Callable[[W], int],
+    avoided: Callable[[W], bool],
+) -> W | None:
+    """Return the least loaded worker that has room, or None.
+
+    A worker where the task failed before is taken only when no other could ever run it: when all
+    that have room are such, and no untried one exists at all.
+
+    Args:
+        load: attempts it has, per slot.
+        room: how many more it may be handed; <= 0 means none.
+        avoided: whether this task failed on it before.
+    """
+    best: W | None = None
+    best_load = float("inf")
+    untried_exists = False
+    fallback: W | None = None
+    fallback_load = float("inf")
+    for worker in workers:
+        if avoided(worker):
+            if room(worker) > 0 and load(worker) < fallback_load:
+                fallback, fallback_load = worker, load(worker)
+            continue
+        untried_exists = True
+        if room(worker) > 0 and load(worker) < best_load:
+            best, best_load = worker, load(worker)
+    if best is None and not untried_exists:
+        return fallback
+    return best

@@ -1,0 +1,120 @@
+"""The manager's nouns: workers, jobs, tasks, attempts. Pure: only facts, no decisions."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from mrkernel.data.splits import Split
+from mrkernel.ids import JobId, TaskId, WorkerId
+from mrkernel.job.failure import Failure
+from mrkernel.job.plan import PlannedTask
+from mrkernel.job.spec import JobSpec
+from mrkernel.manager.events import PeerId
+from mrkernel.manager.transitions import JobState, Story, TaskState, WorkerLiveness
+from mrkernel.protocol.messages import PartOutput, Register, RunOutput
+
+
+@dataclass(slots=True, repr=False)
+class Worker:
+    """A worker server as long as its connection lives."""
+
+    id: WorkerId
+    peer: PeerId
+    info: Register
+    last_seen: float
+    state: WorkerLiveness = WorkerLiveness.ALIVE
+    assigned: dict[tuple[JobId, TaskId], int] = field(default_factory=dict)
+    """Attempt numbers handed to it and not ended."""
+    jobs: set[JobId] = field(default_factory=set)  #: jobs it was told about
+    blobs: set[str] = field(default_factory=set)  #: digests it was sent
+    story: Story = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"worker {self.id}"
+
+    @property
+    def load(self) -> float:
+        """Attempts it has, per slot."""
+        return len(self.assigned) / self.info.slots
+
+
+@dataclass(slots=True, repr=False)
+class Task:
+    """One map or reduce task.
+
+    ``attempts`` counts all that were ever started; ``running`` are those now on a worker.
+    """
+
+    id: TaskId
+    index: int
+    split: Split | None  #: None for a reduce task
+    label: str
+    input_bytes: int
+    state: TaskState
+    attempts: int = 0
+    running: dict[int, tuple[WorkerId, float]] = field(default_factory=dict)
+    """Worker and start of each attempt that has not ended."""
+    crashes: int = 0  #: attempts that count against the task: crashed, or timed out
+    failed_on: set[WorkerId] = field(default_factory=set)
+    winner: int = 0  #: the attempt whose output counts; 0 while not DONE
+    seconds: float = 0.0  #: what the winner took
+    holder: WorkerId | None = None  #: who holds the winner's output
+    output: RunOutput | None = None
+    part: PartOutput | None = None
+    counters: dict[str, int] = field(default_factory=dict)
+    story: Story = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"task {self.id}"
+
+    @property
+    def is_map(self) -> bool:
+        return self.split is not None
+
+    @classmethod
+    def planned(cls, plan: PlannedTask, state: TaskState) -> Task:
+        """Make the task of one line of the plan."""
+        return cls(plan.id, plan.index, plan.split, plan.label, plan.input_bytes, state)
+
+
+@dataclass(slots=True, repr=False)
+class Job:
+    """One accepted job."""
+
+    id: JobId
+    spec: JobSpec
+    maps: list[Task]
+    reduces: list[Task]
+    blobs: frozenset[str]
+    started_at: float
+    state: JobState = JobState.RUNNING
+    tasks: dict[TaskId, Task] = field(default_factory=dict)
+    ready_maps: deque[Task] = field(default_factory=deque)
+    ready_reduces: deque[Task] = field(default_factory=deque)
+    maps_left: int = 0  #: map tasks not DONE
+    reduces_left: int = 0
+    running: int = 0  #: attempts on workers
+    mean_map_s: float | None = None  #: recent attempts of map tasks
+    mean_reduce_s: float | None = None
+    ended_at: float | None = None
+    failure: Failure | None = None
+    sentence: str = ""
+    delivered: bool = False  #: a client has the result or does not want it: losing it is no loss
+    watchers: dict[PeerId, None] = field(default_factory=dict)
+    """Clients to be told how it ends and what it prints, in order of their wish."""
+    workers_lost: int = 0
+    tasks_moved: int = 0
+    story: Story = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"job {self.id}"
+
+    @property
+    def map_only(self) -> bool:
+        return not self.reduces
+
+    @property
+    def result_tasks(self) -> list[Task]:
+        """The tasks whose outputs are the result."""
+        return self.maps if self.map_only else self.reduces
