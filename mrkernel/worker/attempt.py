@@ -1,0 +1,376 @@
+"""One attempt of one task, wherever it runs: read, map, combine, write a run; or merge and reduce.
+
+Both functions here are called by a runner process and by the inline engine alike; they know no
+socket and no manager. What they raise says whose fault it was: ``UserCodeError`` and ``InputError``
+end the job, ``FetchError`` means that map output has to be made again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from mrkernel.data.records import Batch, open_split
+from mrkernel.data.splits import MemorySplit
+from mrkernel.errors import ClusterError, CorruptRunError, KeyTypeError, MRKernelError
+from mrkernel.ids import JobId, WorkerId
+from mrkernel.job import counters, randomness
+from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
+from mrkernel.job.functions import Functions
+from mrkernel.job.mapping import MapCall
+from mrkernel.job.reducing import ReduceCall
+from mrkernel.job.spec import JobSpec
+from mrkernel.protocol.messages import Finished, PartOutput, RunOutput, RunSource, Start
+from mrkernel.shuffle.keys import encode
+from mrkernel.shuffle.merge import GroupBatch, merge_groups
+from mrkernel.shuffle.part import PairWriter, PartWriter
+from mrkernel.shuffle.run import Read, RunIndex, RunWriter, SegmentReader, segment_readers
+from mrkernel.shuffle.sort_buffer import SortBuffer
+from mrkernel.shuffle.values import Values
+from mrkernel.worker.progress import ProgressCell
+
+#: A result part up to this size travels inside the message that reports it.
+INLINE_PART = 64 << 10
+#: Records are mapped in slices that take about this long, so that progress is seen, and a cancel
+#: in an engine without processes is heard, between them.
+SLICE_S = 0.05
+FIRST_SLICE = 16
+LARGEST_SLICE = 4096
+DEFAULT_SLOT_MEMORY = 256 << 20
+
+Pair = tuple[Any, Any]
+#: Opens the run of a map attempt that a source holds: (source, map index, attempt).
+RunOpener = Callable[[RunSource, int, int], tuple[Read, RunIndex]]
+
+
+class FetchError(MRKernelError):
+    """The run of one map attempt cannot be read, so that map has to run again."""
+
+    def __init__(self, map_index: int, map_attempt: int, worker: WorkerId, reason: str) -> None:
+        super().__init__(map_index, map_attempt, worker, reason)
+        self.map_index = map_index
+        self.map_attempt = map_attempt
+        self.worker = worker
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"map-{self.map_index} on {self.worker}: {self.reason}"
+
+
+@dataclass(slots=True)
+class JobContext:
+    """What all attempts of one job share in one process.
+
+    Attributes:
+        directory: where its runs and parts are written, made when the first is.
+        read_blob: returns the bytes of a blob of this job.
+        open_run: returns the segments of one partition of a finished map attempt's run.
+        progress: told of every slice of records.
+    """
+
+    job: JobId
+    spec: JobSpec
+    functions: Functions
+    directory: Path
+    read_blob: Callable[[str], bytes]
+    open_run: RunOpener
+    progress: ProgressCell
+
+    @property
+    def memory(self) -> int:
+        return self.spec.slot_memory or DEFAULT_SLOT_MEMORY
+
+
+def run_name(map_index: int, attempt: int) -> str:
+    """Name the run file of a map attempt within its job's directory."""
+    return f"map-{map_index}.{attempt}.run"
+
+
+def part_name(index: int, attempt: int) -> str:
+    """Name the file of a result part within its job's directory."""
+    return f"part-{index}.{attempt}"
+
+
+def run_attempt(start: Start, context: JobContext) -> Finished:
+    """Run one attempt to its end.
+
+    Raises:
+        UserCodeError: the user's function is at fault; has a ``Failure``.
+        InputError: the split cannot be read.
+        FetchError: a run of an earlier map cannot be read.
+    """
+    context.progress.begin()
+    context.directory.mkdir(exist_ok=True)
+    randomness.seed(context.spec.seed, start.task)
+    counters.begin()
+    began = time.perf_counter()
+    if start.split is None:
+        done = _reduce(start, context)
+    elif context.spec.reduce_tasks:
+        done = _map(start, context)
+    else:
+        done = _map_only(start, context)
+    return Finished(
+        start.job,
+        start.task,
+        start.attempt,
+        records=done.records,
+        pairs=done.pairs,
+        bytes_in=done.bytes_in,
+        seconds=time.perf_counter() - began,
+        output=done.output,
+        part=done.part,
+        counters=counters.take(),
+    )
+
+
+@dataclass(slots=True)
+class _Done:
+    """What an attempt has behind it."""
+
+    records: int = 0
+    pairs: int = 0
+    bytes_in: int = 0
+    output: RunOutput | None = None
+    part: PartOutput | None = None
+
+
+# --- map ------------------------------------------------------------------------------------------
+
+
+def _map(start: Start, context: JobContext) -> _Done:
+    """Map a split into a run: one share per reduce task."""
+    spec, functions = context.spec, context.functions
+    writer = RunWriter(context.directory / run_name(start.index, start.attempt), spec.reduce_tasks)
+    combiner = None
+    if functions.combiner is not None:
+        combiner = ReduceCall(functions.combiner, "combiner")
+    fold = combiner.fold if combiner is not None else None
+    buffer = SortBuffer(
+        spec.reduce_tasks,
+        writer=writer,
+        limit_bytes=context.memory,
+        partitioner=functions.partitioner,
+        combine=combiner.combine if combiner is not None and fold is None else None,
+        fold=cast("Literal['sum', 'min', 'max'] | None", fold),
+    )
+    done = _Done()
+    try:
+        _map_split(start, context, done, buffer.add)
+        index = buffer.close()
+    except BaseException:
+        writer.abort()
+        raise
+    sizes = [index.partition(p).nbytes for p in range(spec.reduce_tasks)]
+    done.output = RunOutput(tuple(sizes))
+    return done
+
+
+def _map_only(start: Start, context: JobContext) -> _Done:
+    """Map a split into a result part: there is no reducer."""
+    writer = PairWriter(context.directory / part_name(start.index, start.attempt))
+    done = _Done()
+    try:
+        _map_split(start, context, done, writer.add)
+        index = writer.close()
+    except BaseException:
+        writer.abort()
+        raise
+    done.part = _part(start, context, index, done.pairs)
+    return done
+
+
+def _map_split(
+    start: Start, context: JobContext, done: _Done, take: Callable[[list[Pair]], None]
+) -> None:
+    """Map all records of the split, slice by slice, and hand the pairs to ``take``."""
+    spec, split = context.spec, start.split
+    assert split is not None
+    data = None
+    if isinstance(split, MemorySplit) and split.blob:
+        data = context.read_blob(split.blob)
+    call = MapCall(context.functions.mapper)
+    size = FIRST_SLICE
+    for batch in open_split(split, encoding=spec.encoding, errors=spec.errors, data=data):
+        stop, total = 0, len(batch.records)
+        while stop < total:
+            begin, stop = stop, min(stop + size, total)
+            clock = time.perf_counter()
+            pairs = call.pairs(batch, begin, stop)
+            try:
+                take(pairs)
+            except KeyTypeError as error:
+                raise _bad_key(error, call, batch, begin, stop, pairs) from error
+            done.records += stop - begin
+            done.pairs += len(pairs)
+            context.progress.add(stop - begin, batch.nbytes * (stop - begin) // total)
+            size = _next_size(size, time.perf_counter() - clock)
+        done.bytes_in += batch.nbytes
+    pairs = call.finish()
+    done.pairs += len(pairs)
+    try:
+        take(pairs)
+    except KeyTypeError as error:
+        raise UserCodeError(_key_failure(error, "finish()", "")) from error
+
+
+def _next_size(size: int, took: float) -> int:
+    if took < SLICE_S / 2:
+        return min(size * 2, LARGEST_SLICE)
+    if took > SLICE_S * 2:
+        return max(size // 2, 1)
+    return size
+
+
+def _bad_key(
+    error: KeyTypeError, call: MapCall, batch: Batch, begin: int, stop: int, pairs: list[Pair]
+) -> UserCodeError:
+    """Find the record of a key that is none, by mapping one record at a time: the job fails anyway."""
+    wanted = pairs[error.index][0] if error.index is not None else None
+    kind = type(wanted)
+    for index in range(begin, stop):
+        for key, _ in call.pairs(batch, index, index + 1):
+            if type(key) is kind and short(key) == short(wanted):
+                failure = _key_failure(error, batch.where(index), short(batch.records[index]))
+                return UserCodeError(failure)
+    return UserCodeError(_key_failure(error, batch.where(begin), ""))
+
+
+def _key_failure(error: KeyTypeError, where: str, record: str) -> Failure:
+    return Failure(kind="user", sentence=f"{error} ({where})", where=where, record=record)
+
+
+# --- reduce ---------------------------------------------------------------------------------------
+
+
+def _reduce(start: Start, context: JobContext) -> _Done:
+    """Merge the runs of one partition and reduce its groups into a result part."""
+    done = _Done()
+    call = ReduceCall(context.functions.reducer)
+    writer = PartWriter(context.directory / part_name(start.index, start.attempt))
+    inputs = _Inputs(start, context, done)
+    merged = merge_groups(
+        inputs.segments, scratch=context.directory, limit_bytes=context.memory
+    )
+    try:
+        for batch in merged:
+            reduced = call.reduce(_groups(batch, context.spec.sort_values))
+            if reduced.out_keys is None:
+                _add_columns(writer, reduced.keys, reduced.counts, reduced.values)
+            else:
+                at = 0
+                for key, count in zip(reduced.keys, reduced.counts, strict=True):
+                    out = slice(at, at + count)
+                    pairs = zip(reduced.out_keys[out], reduced.values[out], strict=True)
+                    writer.add_group(key, list(pairs))
+                    at += count
+            done.records += len(reduced.keys)
+            done.pairs += len(reduced.values)
+            context.progress.add(len(reduced.keys), 0)
+        pairs = call.finish()
+        if pairs:
+            # They belong to no group: each takes its place in the order by its own key.
+            writer.end_segment()
+            for key, value in sorted(pairs, key=lambda pair: encode(pair[0])):
+                writer.add_group(key, [(key, value)])
+            done.pairs += len(pairs)
+        index = writer.close()
+    except CorruptRunError as error:
+        writer.abort()
+        raise inputs.corrupt(error) from error
+    except BaseException:
+        writer.abort()
+        raise
+    done.part = _part(start, context, index, done.pairs)
+    return done
+
+
+def _add_columns(writer: PartWriter, keys: list[Any], counts: list[int], values: list[Any]) -> None:
+    if 0 in counts:
+        kept = [(key, count) for key, count in zip(keys, counts, strict=True) if count]
+        keys, counts = [key for key, _ in kept], [count for _, count in kept]
+    if keys:
+        writer.add(keys, counts, values)
+
+
+def _groups(batch: GroupBatch, sort_values: bool) -> Iterable[tuple[Any, Any]]:
+    return _sorted_groups(batch) if sort_values else batch
+
+
+def _sorted_groups(batch: GroupBatch) -> Iterator[tuple[Any, Any]]:
+    for key, values in batch:
+        try:
+            ordered = sorted(values)
+        except TypeError as error:
+            failure = user_failure(
+                error,
+                role="--sort-values",
+                where=f"group {short(key)}",
+                hint="values of one group must be comparable: leave --sort-values out, "
+                "or give them one type",
+            )
+            raise UserCodeError(failure) from error
+        yield key, Values(ordered)
+
+
+class _Inputs:
+    """The runs a reduce attempt reads; every way they can fail becomes a ``FetchError``."""
+
+    def __init__(self, start: Start, context: JobContext, done: _Done) -> None:
+        self._context = context
+        self._origin: dict[str, Callable[[str], FetchError]] = {}
+        opened: list[tuple[int, list[SegmentReader]]] = []
+        for source in start.sources:
+            for map_index, attempt in source.runs:
+                name = run_name(map_index, attempt)
+                lost = partial(FetchError, map_index, attempt, source.worker)
+                self._origin[name] = lost
+                try:
+                    read, index = context.open_run(source, map_index, attempt)
+                except (OSError, ClusterError) as error:
+                    raise lost(_reason(error)) from error
+                done.bytes_in += index.partition(start.index).nbytes
+                read = partial(self._read, read, lost)
+                opened.append((map_index, segment_readers(read, name, index, start.index)))
+        opened.sort(key=lambda pair: pair[0])
+        #: by map task, then by spill: the order of the input
+        self.segments = [segment for _, segments in opened for segment in segments]
+
+    def corrupt(self, error: CorruptRunError) -> MRKernelError:
+        """Say whose run it is that fails its checksum; our own scratch is nobody else's."""
+        lost = self._origin.get(error.path or "")
+        return error if lost is None else lost(str(error))
+
+    def _read(
+        self, read: Read, lost: Callable[[str], FetchError], offset: int, length: int
+    ) -> bytes | memoryview:
+        try:
+            data = read(offset, length)
+        except (OSError, ClusterError) as error:
+            raise lost(_reason(error)) from error
+        self._context.progress.add(0, length)
+        return data
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "the file is gone"
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _part(start: Start, context: JobContext, index: RunIndex, pairs: int) -> PartOutput:
+    """Describe a result part; a small one travels along."""
+    if not index.nbytes:
+        return PartOutput("", 0, 0)
+    path = context.directory / part_name(start.index, start.attempt)
+    if index.nbytes > INLINE_PART:
+        return PartOutput(f"{start.job}/{path.name}", index.nbytes, pairs)
+    data = path.read_bytes()
+    with suppress(OSError):  # the manager has it now; the job's directory goes with the job
+        path.unlink()
+    return PartOutput("", index.nbytes, pairs, data)
