@@ -1,0 +1,116 @@
+"""Starting a supervisor as a child of this program, and ending it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mrkernel.errors import ClusterError
+from mrkernel.security.token import ConnectionFile, read_connection_file
+
+START_S = 30.0
+STOP_S = 5.0
+
+#: One slot is one core: libraries with thread pools of their own would fight over it.
+_ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "ARROW_NUM_THREADS",
+)
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: affinity and cgroup quota respected."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, quota) if quota else cores)
+
+
+def _cgroup_quota() -> int | None:
+    """Return the cores a cgroup allows, rounded up; None without a quota."""
+    try:
+        allowed, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            allowed = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text().strip()
+            period = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    if allowed in ("max", "-1"):
+        return None
+    return max(1, -(-int(allowed) // int(period)))
+
+
+class SupervisorProcess:
+    """A running supervisor; it ends when this program does, however that ends.
+
+    Args:
+        slots: of each worker.
+        embedded: whether other programs may not choose this cluster.
+    """
+
+    def __init__(self, slots: Sequence[int], *, embedded: bool) -> None:
+        command = [sys.executable, "-m", "mrkernel.deploy.supervisor"]
+        command += ["--slots", ",".join(map(str, slots))]
+        if embedded:
+            command.append("--embedded")
+        environment = dict(os.environ)
+        # Sets of strings are iterated alike on every worker, so re-run tasks repeat their output.
+        environment.setdefault("PYTHONHASHSEED", "0")
+        for name in _ONE_THREAD:
+            environment.setdefault(name, "1")
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # The interrupt key signals the whole foreground group; the cluster is not in it.
+            start_new_session=True,
+            env=environment,
+        )
+
+    def wait_ready(self) -> ConnectionFile:
+        """Wait until the manager listens.
+
+        Raises:
+            ClusterError: it ended, or was not ready in time.
+        """
+        stdout = self._process.stdout
+        assert stdout is not None
+        ready, _, _ = select.select([stdout], [], [], START_S)
+        line = stdout.readline() if ready else b""
+        if not line:
+            self.stop()
+            raise ClusterError(
+                "the local cluster did not start: its own message stands above, "
+                f"it ended with status {self._process.returncode}"
+            )
+        return read_connection_file(Path(json.loads(line)["connection_file"]))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End the cluster and wait until it and its files are gone."""
+        process = self._process
+        if process.stdin is not None and not process.stdin.closed:
+            process.stdin.close()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

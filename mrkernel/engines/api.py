@@ -1,0 +1,61 @@
+"""``submit`` and ``run``: a job from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mrkernel.config import API, JobOptions
+from mrkernel.engines.choose import choose_engine
+from mrkernel.engines.job import Job
+from mrkernel.engines.prepare import prepare
+from mrkernel.engines.result import JobResult
+from mrkernel.errors import JobSpecError
+
+
+def submit(mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any) -> Job:
+    """Start a MapReduce job and return at once.
+
+    Args:
+        mapper: ``mapper(record)`` or ``mapper(key, record)``, yielding (key, value) pairs; or a
+            class that is called like it and may have ``finish()``.
+        inputs: a path, glob or directory (lines of text), or a list of these; or an iterable, a
+            DataFrame or an Arrow table whose items or rows are the records. A list of str is a
+            list of paths: pass ``iter(lines)`` for lines in memory.
+        reducer: ``reducer(key, values)``; a built-in by name (sum count min max mean stats first
+            list set top:N); or "none" for a map-only job.
+        **options: see ``mrkernel submit --help``: the same names with underscores.
+
+    Raises:
+        JobSpecError: something makes no sense; nothing ran.
+        OutputExistsError: the output is there already.
+        TaskFailedError: mapper or reducer fail on the first records.
+    """
+    chosen = JobOptions.from_keywords(options, API)
+    if inputs is None:
+        raise JobSpecError("the job has no input: give a path, a glob, or an iterable of records")
+    engine, _ = choose_engine(chosen.on)
+    prepared = prepare(
+        mapper,
+        inputs,
+        reducer,
+        chosen,
+        slots=engine.slots,
+        in_process=engine.label == "this process",
+        cwd=Path.cwd(),
+    )
+    return engine.submit_prepared(prepared)
+
+
+def run(mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any) -> JobResult:
+    """Run a MapReduce job to its end; the arguments are those of ``submit``.
+
+    Raises:
+        JobError: it failed or was cancelled.
+    """
+    job = submit(mapper, inputs, reducer, **options)
+    try:
+        return job.result()
+    except KeyboardInterrupt:
+        job.settle()
+        raise

@@ -1,0 +1,58 @@
+"""What an engine is: a place where a prepared job can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mrkernel.data.splits import Split
+from mrkernel.engines.job import Job
+from mrkernel.job.functions import Functions
+from mrkernel.job.spec import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedJob:
+    """A job that passed every check here and is ready to be sent.
+
+    Attributes:
+        functions: as the user wrote them, for an engine in this process.
+        blobs: digest → bytes of the packed functions and of large in-memory splits.
+        output: directory to write, checked; None = keep the result in the cluster.
+        notes: warnings to show, one sentence each.
+    """
+
+    spec: JobSpec
+    splits: tuple[Split, ...]
+    functions: Functions
+    blobs: dict[str, bytes]
+    output: Path | None = None
+    overwrite: bool = False
+    notes: tuple[str, ...] = ()
+
+
+#: Hears what user code prints, from a thread of the engine's: task, worker, text, and how many
+#: characters were dropped because there were too many.
+OnPrint = Callable[[str, str, str, int], None]
+
+
+class Engine(Protocol):
+    """A place where a prepared job can run."""
+
+    #: for people: "this process", "the cluster inside this session"
+    label: str
+
+    @property
+    def slots(self) -> int:
+        """Map tasks that can run at once; 0 while nobody can."""
+        ...
+
+    def submit_prepared(self, prepared: PreparedJob, on_print: OnPrint | None = None) -> Job:
+        """Start a job.
+
+        Raises:
+            JobSpecError: the engine cannot do what the job asks; says what.
+        """
+        ...

@@ -1,0 +1,167 @@
+"""The inline engine: the whole job in this process, through the real state machine.
+
+No sockets, no other processes, no pickling of functions: ``breakpoint()``, coverage and a debugger
+work in a mapper. There are always at least two map and two reduce tasks where the input allows, so
+that code that only works with one shows it here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+import time
+from collections import deque
+from functools import partial
+from pathlib import Path
+
+from mrkernel.engines.base import OnPrint, PreparedJob
+from mrkernel.engines.delivery import deliver
+from mrkernel.engines.job import Job
+from mrkernel.errors import InputError, JobSpecError, TaskFailedError
+from mrkernel.job import counters, randomness
+from mrkernel.job.failure import Failure, UserCodeError
+from mrkernel.manager.events import Event, PeerId, PeerJoined, Received
+from mrkernel.manager.instructions import Publish, Send
+from mrkernel.manager.state import ManagerState
+from mrkernel.monitor.broker import Broker
+from mrkernel.monitor.picture import Picture
+from mrkernel.protocol.messages import (
+    Ended,
+    Failed,
+    FetchFailed,
+    Finished,
+    JobInfo,
+    Register,
+    RunSource,
+    Start,
+    Submit,
+)
+from mrkernel.shuffle.run import Read, RunIndex, file_read, read_index
+from mrkernel.worker.attempt import FetchError, JobContext, run_attempt, run_name
+from mrkernel.worker.progress import ProgressCell
+
+_CLIENT, _WORKER = PeerId(1), PeerId(2)
+SLOTS = 2
+_numbers = itertools.count(1)
+
+
+class InlineEngine:
+    """Runs jobs in the thread that submits them, one task after the other."""
+
+    label = "this process"
+    slots = SLOTS
+
+    def submit_prepared(self, prepared: PreparedJob, on_print: OnPrint | None = None) -> Job:
+        """Run the job to its end; the Job that comes back has ended."""
+        directory = Path(tempfile.mkdtemp(prefix="mrkernel-inline-"))
+        run = _InlineRun(prepared, directory)
+        try:
+            # Chance and counters of this process are the user's: they come back as they were.
+            with randomness.seeded(prepared.spec.seed, "inline"), counters.collect():
+                ended = run.run()
+            name = f"inline-{next(_numbers)}"
+            job = Job(name, prepared.spec.name, picture=run.picture, cancel=lambda: None)
+            if ended.outcome == "done":
+                job.succeed(
+                    deliver(
+                        ended,
+                        b"",
+                        output=prepared.output,
+                        overwrite=prepared.overwrite,
+                        release=lambda: None,
+                    )
+                )
+            else:
+                error = TaskFailedError(f"job failed: {ended.sentence}", ended.failure)
+                # The user's own exception, with its live frames, for a debugger.
+                error.__cause__ = run.error
+                job.fail(error)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+        return job
+
+
+class _InlineRun:
+    """One job: a manager's state and the one worker that obeys it, taking turns."""
+
+    def __init__(self, prepared: PreparedJob, directory: Path) -> None:
+        self.picture = Picture()
+        self.error: BaseException | None = None
+        self._prepared = prepared
+        self._directory = directory
+        self._state = ManagerState(python=prepared.spec.python)
+        self._broker = Broker(wall=time.time() - time.monotonic())
+        self._events: deque[Event] = deque()
+        self._starts: deque[Start] = deque()
+        self._context: JobContext | None = None
+        self._ended: Ended | None = None
+
+    def run(self) -> Ended:
+        here = str(self._directory)
+        me = Register("here", "here", 0, SLOTS, self._prepared.spec.python, "", 0, here)
+        self._events += [
+            PeerJoined(_WORKER, "worker"),
+            Received(_WORKER, me),
+            PeerJoined(_CLIENT, "client"),
+            Received(_CLIENT, Submit(1, self._prepared.spec, self._prepared.splits)),
+        ]
+        while self._ended is None:
+            while self._events:
+                self._handle(self._events.popleft())
+            if self._ended is None:
+                if not self._starts:
+                    raise JobSpecError("the job stands still without a task to run: a bug of ours")
+                self._events.append(Received(_WORKER, self._attempt(self._starts.popleft())))
+        return self._ended
+
+    def _handle(self, event: Event) -> None:
+        now = time.monotonic()
+        for instruction in self._state.handle(event, now):
+            match instruction:
+                case Publish(public):
+                    self._broker.publish(public)
+                    job = getattr(public, "job", None)
+                    if job is not None:
+                        snapshot = self._broker.snapshot(job)
+                        if snapshot is not None:
+                            self.picture.receive({"topic": job, "snapshot": snapshot})
+                case Send(_, JobInfo() as info):
+                    self._context = self._make_context(info)
+                case Send(_, Start() as start):
+                    self._starts.append(start)
+                case Send(_, Ended() as ended):
+                    self._ended = ended
+
+    def _make_context(self, info: JobInfo) -> JobContext:
+        directory = self._directory / info.job
+        directory.mkdir()
+        return JobContext(
+            job=info.job,
+            spec=info.spec,
+            functions=self._prepared.functions,
+            directory=directory,
+            read_blob=self._prepared.blobs.__getitem__,
+            open_run=partial(_open_run, directory),
+            progress=ProgressCell(),
+        )
+
+    def _attempt(self, start: Start) -> Finished | Failed | FetchFailed:
+        assert self._context is not None
+        me = (start.job, start.task, start.attempt)
+        try:
+            return run_attempt(start, self._context)
+        except UserCodeError as error:
+            self.error = error.__cause__ or error
+            return Failed(*me, error.failure)
+        except InputError as error:
+            self.error = error
+            return Failed(*me, Failure(kind="input", sentence=str(error)))
+        except FetchError as error:
+            where = (error.map_index, error.map_attempt, error.worker)
+            return FetchFailed(*me, *where, error.reason)
+
+
+def _open_run(directory: Path, _: RunSource, index: int, attempt: int) -> tuple[Read, RunIndex]:
+    path = directory / run_name(index, attempt)
+    return file_read(path), read_index(path)

@@ -1,0 +1,133 @@
+"""Job: one running or ended job, the same on every engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any
+
+from mrkernel.engines.result import JobResult
+from mrkernel.errors import JobCancelledError, JobError
+from mrkernel.monitor.picture import Picture
+
+#: Seconds a cancelled job gets to say so, everywhere.
+CANCEL_S = 2.0
+
+
+class Job:
+    """A submitted job. Await it, or call ``result()``.
+
+    Attributes:
+        id: as the cluster calls it, "j3".
+        name: as the user calls it.
+        picture: the live view's data, kept up to date by the engine.
+        notes: what was remarked while it was prepared, one sentence each.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        name: str,
+        *,
+        picture: Picture,
+        cancel: Callable[[], None],
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self.id = job_id
+        self.name = name
+        self.picture = picture
+        self.notes = notes
+        self._cancel = cancel
+        self._outcome: Future[JobResult] = Future()
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.name!r}: {self.status}>"
+
+    @property
+    def status(self) -> str:
+        """"running", "done", "failed" or "cancelled"."""
+        if not self._outcome.done():
+            return "running"
+        error = self._outcome.exception()
+        if error is None:
+            return "done"
+        return "cancelled" if isinstance(error, JobCancelledError) else "failed"
+
+    @property
+    def progress(self) -> float:
+        """How much is behind us, from 0 to 1; map and reduce tasks weigh the same."""
+        if self._outcome.done() and self._outcome.exception() is None:
+            return 1.0
+        picture = self.picture.snapshot()
+        bars = [picture[phase] for phase in ("map", "reduce") if picture.get(phase)]
+        total = sum(bar["total"] for bar in bars)
+        return sum(bar["done"] for bar in bars) / total if total else 0.0
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The counters of the committed attempts; empty until the job is done."""
+        if self._outcome.done() and self._outcome.exception() is None:
+            return dict(self._outcome.result().counters)
+        return {}
+
+    def events(self) -> Iterator[str]:
+        """Yield the lines of the feed as they come, until the job has ended."""
+        seen = -1
+        while True:
+            ended = self._outcome.done()
+            for line in self.picture.snapshot().get("feed", []):
+                if line["n"] > seen:
+                    seen = line["n"]
+                    yield line["text"]
+            if ended:
+                return
+            self.wait(0.1)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended, however; False when ``timeout`` seconds were not enough."""
+        try:
+            self._outcome.exception(timeout)
+        except FutureTimeout:
+            return False
+        return True
+
+    def result(self, timeout: float | None = None) -> JobResult:
+        """Wait for the result.
+
+        Raises:
+            JobError: it failed (``TaskFailedError``) or was cancelled (``JobCancelledError``).
+            TimeoutError: ``timeout`` seconds were not enough; the job goes on.
+        """
+        return self._outcome.result(timeout)
+
+    def cancel(self) -> None:
+        """Stop it everywhere; the cluster stays usable. No-op when it has ended."""
+        if not self._outcome.done():
+            self._cancel()
+
+    def settle(self, timeout: float = CANCEL_S) -> bool:
+        """Cancel, and wait until it is over; False when it did not end in time."""
+        self.cancel()
+        return self.wait(timeout)
+
+    def __await__(self) -> Generator[Any, None, JobResult]:
+        return asyncio.wrap_future(self._outcome).__await__()
+
+    # --- for engines ------------------------------------------------------------------------------
+
+    def succeed(self, result: JobResult) -> None:
+        """The result is there."""
+        self._outcome.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """It ended otherwise."""
+        if not isinstance(error, JobError):
+            error.add_note(f"in job {self.id}")
+        self._outcome.set_exception(error)
+
+    def on_end(self, call: Callable[[Job], None]) -> None:
+        """Call ``call`` when it has ended, from whatever thread; at once if it has."""
+        self._outcome.add_done_callback(lambda _: call(self))
+

@@ -1,0 +1,207 @@
+"""LocalCluster: a manager and workers on this machine, for as long as somebody holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import signal
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from mrkernel.deploy.local import SupervisorProcess, usable_cores
+from mrkernel.engines.base import OnPrint, PreparedJob
+from mrkernel.engines.job import Job
+from mrkernel.engines.result import JobResult
+from mrkernel.errors import ClusterError, JobSpecError, NoWorkersError
+
+#: An embedded cluster has at most so many workers, however many cores there are.
+MOST_WORKERS = 4
+JOIN_S = 30.0
+
+
+class LocalCluster:
+    """A cluster on this machine: a context manager, sync and async, and an engine.
+
+    Args:
+        workers: how many; None: up to 4.
+        slots: of each worker; None: together as many as there are usable cores, at least one each.
+
+    Attributes:
+        slots_of_workers: slots of each worker, as planned.
+        client: the connection to its manager.
+
+    Example:
+        >>> with LocalCluster(workers=2) as cluster:
+        ...     result = cluster.run(lambda line: [(len(line), 1)], iter(["a", "bb"]), "sum")
+        ...     result.to_dict()
+        {1: 1, 2: 1}
+    """
+
+    def __init__(
+        self, workers: int | None = None, slots: int | None = None, *, embedded: bool = False
+    ) -> None:
+        if workers is not None and workers < 1:
+            raise JobSpecError(f"workers={workers}: a cluster has at least one worker")
+        if slots is not None and slots < 1:
+            raise JobSpecError(f"slots={slots}: a worker has at least one slot")
+        cores = usable_cores()
+        count = workers if workers is not None else min(MOST_WORKERS, cores)
+        shares = [max(1, cores * (i + 1) // count - cores * i // count) for i in range(count)]
+        self.slots_of_workers = [slots] * count if slots is not None else shares
+        self._supervisor = SupervisorProcess(self.slots_of_workers, embedded=embedded)
+        label = "the cluster inside this session" if embedded else "a local cluster"
+        try:
+            # Imported while the supervisor starts: two processors, two starts.
+            from mrkernel.engines.remote import ManagerClient
+
+            self.client = ManagerClient(self._supervisor.wait_ready(), label)
+        except BaseException:
+            self._supervisor.stop()
+            raise
+        self.label = label
+        self._owner = os.getpid()
+        self._stopped = False
+        atexit.register(self.stop)
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the manager."""
+        return f"{self.client.connection.host}:{self.client.connection.port}"
+
+    @property
+    def slots(self) -> int:
+        """Slots of all workers as planned, whether they have joined yet or not."""
+        return sum(self.slots_of_workers)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still run jobs."""
+        return not self._stopped and self._supervisor.alive and not self.client.closed
+
+    def __repr__(self) -> str:
+        return f"<LocalCluster: {len(self.slots_of_workers)} workers, {self.slots} slots>"
+
+    # --- jobs -------------------------------------------------------------------------------------
+
+    def submit(
+        self, mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any
+    ) -> Job:
+        """Start a job here; see ``mrkernel.submit``."""
+        from mrkernel.engines.api import submit
+
+        return submit(mapper, inputs, reducer, on=self, **options)
+
+    def run(
+        self, mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any
+    ) -> JobResult:
+        """Run a job here to its end; see ``mrkernel.run``."""
+        from mrkernel.engines.api import run
+
+        return run(mapper, inputs, reducer, on=self, **options)
+
+    def submit_prepared(self, prepared: PreparedJob, on_print: OnPrint | None = None) -> Job:
+        """Send a job that passed its checks."""
+        if not self._supervisor.alive:
+            raise ClusterError("this cluster has ended: start a new one")
+        return self.client.submit_prepared(prepared, on_print)
+
+    # --- workers ----------------------------------------------------------------------------------
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """Return the rows of the worker table, by worker id."""
+        rows: dict[str, dict[str, Any]] = self.client.look("cluster")["workers"]
+        return rows
+
+    def wait_for_workers(self, count: int | None = None, timeout: float = JOIN_S) -> None:
+        """Wait until so many workers (None: all) have joined.
+
+        Raises:
+            NoWorkersError: they did not in time.
+        """
+        wanted = len(self.slots_of_workers) if count is None else count
+        deadline = time.monotonic() + timeout
+        while True:
+            joined = sum(row["state"] == "alive" for row in self.workers().values())
+            if joined >= wanted:
+                return
+            if time.monotonic() > deadline:
+                raise NoWorkersError(
+                    f"only {joined} of {wanted} workers joined within {timeout:.0f} s"
+                )
+            time.sleep(0.01)
+
+    def kill(self, worker: str) -> None:
+        """Kill a worker server with SIGKILL; the cluster replaces it.
+
+        Args:
+            worker: its id, "w2".
+
+        Raises:
+            ClusterError: there is no such living worker.
+        """
+        row = self.workers().get(worker)
+        if row is None or row["state"] == "dead":
+            living = [name for name, r in self.workers().items() if r["state"] != "dead"]
+            raise ClusterError(f"no worker {worker!r} lives here; living: {', '.join(living)}")
+        os.kill(row["pid"], signal.SIGKILL)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End the manager and the workers and remove their files. No-op the second time."""
+        if self._stopped or os.getpid() != self._owner:
+            return
+        self._stopped = True
+        atexit.unregister(self.stop)
+        self.client.close()
+        self._supervisor.stop()
+
+    def __enter__(self) -> LocalCluster:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> LocalCluster:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.stop)
+
+
+_embedded: LocalCluster | None = None
+_embedded_lock = threading.Lock()
+
+
+def embedded_cluster() -> tuple[LocalCluster, bool]:
+    """Return the cluster inside this session and whether it was started just now."""
+    global _embedded
+    with _embedded_lock:
+        if _embedded is not None and _embedded.alive:
+            return _embedded, False
+        _embedded = LocalCluster(embedded=True)
+        return _embedded, True
+
+
+def stop_embedded_cluster() -> bool:
+    """Stop it; False when there was none."""
+    global _embedded
+    with _embedded_lock:
+        cluster, _embedded = _embedded, None
+    if cluster is None:
+        return False
+    cluster.stop()
+    return True

@@ -1,0 +1,212 @@
+"""From what the user wrote to a job ready to send: checks, inputs, functions, preflight.
+
+Everything that can be refused is refused here, before a task runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mrkernel.config import JobOptions
+from mrkernel.data.inputs import resolve
+from mrkernel.data.outputs import check_output
+from mrkernel.data.records import Batch, open_split
+from mrkernel.data.splits import MemorySplit, Split
+from mrkernel.engines.base import PreparedJob
+from mrkernel.errors import JobSpecError, TaskFailedError
+from mrkernel.job.builtins import builtin_combiner, builtin_reducer
+from mrkernel.job.failure import UserCodeError
+from mrkernel.job.functions import Functions, pack
+from mrkernel.job.plan import default_reduce_tasks
+from mrkernel.job.preflight import preflight
+from mrkernel.job.spec import JobSpec
+from mrkernel.shuffle.keys import normalise
+from mrkernel.shuffle.values import Values
+
+#: A pickled in-memory split up to this size travels inside the order to map it; larger ones are
+#: blobs, stored once by the manager.
+INLINE_SPLIT = 64 << 10
+
+#: Bytes read from the first file to try the functions on.
+PREFLIGHT_BYTES = 64 << 10
+
+#: What people write for "no reducer".
+MAP_ONLY = "none"
+
+
+def prepare(
+    mapper: Any,
+    inputs: Any,
+    reducer: Any,
+    options: JobOptions,
+    *,
+    slots: int,
+    in_process: bool = False,
+    cwd: Path | None = None,
+    label: str = "",
+    cells: dict[str, str] | None = None,
+) -> PreparedJob:
+    """Check and gather all that a job needs.
+
+    Args:
+        mapper: function or class.
+        inputs: a path, glob or directory, or a list of these; or an iterable, DataFrame or Arrow
+            table of records (a list of str is a list of paths: pass ``iter(lines)`` for records).
+        reducer: function, class, name of a built-in, or "none" for a map-only job.
+        slots: of the cluster it is meant for; 0 when nobody has joined.
+        in_process: for the inline engine: functions are used as they are.
+        cwd: where relative paths begin, and beside which modules of the user's lie.
+        label: where the functions came from, for the view's header.
+        cells: file name → what people call it, for tracebacks.
+
+    Raises:
+        JobSpecError: something makes no sense; says what to write instead.
+        OutputExistsError: the output is there.
+        TaskFailedError: the functions fail on the first records.
+    """
+    functions = _functions(mapper, reducer, options)
+    output = None
+    if options.output is not None:
+        output = check_output(options.output, options.overwrite, cwd)
+    splits = resolve(
+        _listed(inputs),
+        split_size=options.split_size,
+        slots=max(slots, 1),
+        cwd=cwd,
+        encoding=options.encoding,
+    )
+    notes: tuple[str, ...] = ()
+    blobs: dict[str, bytes] = {}
+    digest = ""
+    if not in_process:
+        packed = pack(functions, beside=cwd, names=cells)
+        notes = packed.notes
+        digest = hashlib.sha256(packed.data).hexdigest()
+        blobs[digest] = packed.data
+        notes += _try_first_records(packed.data, splits, options)
+        splits = _to_blobs(splits, blobs)
+    input_bytes = sum(split.nbytes for split in splits)
+    spec = JobSpec(
+        name=options.name or _name_of(mapper),
+        functions=digest,
+        functions_label=label,
+        reducer=_described(functions.reducer),
+        combiner=_described(functions.combiner),
+        reduce_tasks=_reduce_tasks(functions, options, input_bytes, slots),
+        sort_values=options.sort_values,
+        encoding=options.encoding,
+        errors=options.errors,
+        attempts=options.attempts,
+        timeout_s=options.timeout,
+        slot_memory=options.slot_memory,
+        seed=0,
+        python=f"{sys.version_info[0]}.{sys.version_info[1]}",
+        in_process=in_process,
+    )
+    return PreparedJob(spec, tuple(splits), functions, blobs, output, options.overwrite, notes)
+
+
+def _functions(mapper: Any, reducer: Any, options: JobOptions) -> Functions:
+    if mapper is None:
+        raise JobSpecError("the job has no mapper: write def mapper(record): yield key, value")
+    if not callable(mapper):
+        raise JobSpecError(
+            f"the mapper is {mapper!r}, a {type(mapper).__name__}, which cannot be called: "
+            "write def mapper(record): yield key, value"
+        )
+    if reducer is None:
+        raise JobSpecError(
+            "the job has no reducer: write def reducer(key, values), name a built-in such as "
+            "--reducer sum, or say --reducer none for a map-only job"
+        )
+    if reducer == MAP_ONLY:
+        for name in ("combiner", "partitioner", "reduce_tasks"):
+            if getattr(options, name) is not None:
+                raise JobSpecError(
+                    f"a job with --reducer none has no shuffle: leave --{name.replace('_', '-')} out"
+                )
+        return Functions(mapper)
+    if isinstance(reducer, str):
+        builtin_reducer(reducer)
+    combiner = None if options.combiner == MAP_ONLY else options.combiner
+    if isinstance(combiner, str):
+        builtin_combiner(combiner)
+    if options.partitioner is not None and not callable(options.partitioner):
+        raise JobSpecError(
+            f"the partitioner is {options.partitioner!r}, which cannot be called: "
+            "write def partitioner(key, partitions): return number"
+        )
+    return Functions(mapper, reducer, combiner, options.partitioner)
+
+
+def _listed(inputs: Any) -> Sequence[Any]:
+    """One input, or a list of them.
+
+    A list with a path in it is a list of inputs; a list of anything else is one input, its items
+    the records. Lines of text in a list would look like paths: ``iter(lines)`` says what is meant.
+    """
+    if isinstance(inputs, (list, tuple)) and any(
+        isinstance(each, (str, os.PathLike)) for each in inputs
+    ):
+        return inputs
+    return [inputs]
+
+
+def _to_blobs(splits: list[Split], blobs: dict[str, bytes]) -> list[Split]:
+    out: list[Split] = []
+    for split in splits:
+        if isinstance(split, MemorySplit) and split.data and len(split.data) > INLINE_SPLIT:
+            digest = hashlib.sha256(split.data).hexdigest()
+            blobs[digest] = split.data
+            out.append(msgspec.structs.replace(split, data=None, blob=digest))
+        else:
+            out.append(split)
+    return out
+
+
+def _reduce_tasks(functions: Functions, options: JobOptions, input_bytes: int, slots: int) -> int:
+    if functions.reducer is None:
+        return 0
+    return options.reduce_tasks or default_reduce_tasks(input_bytes, slots)
+
+
+def _described(function: Any) -> str:
+    if function is None:
+        return "none"
+    return function if isinstance(function, str) else "function"
+
+
+def _name_of(mapper: Any) -> str:
+    return str(getattr(mapper, "__name__", type(mapper).__name__))
+
+
+def _try_first_records(
+    packed: bytes, splits: list[Split], options: JobOptions
+) -> tuple[str, ...]:
+    first = _first_batch(splits, options)
+    if first is None:
+        return ()
+    try:
+        tried = preflight(packed, first, check_key=normalise, make_values=Values)
+    except UserCodeError as error:
+        raise TaskFailedError(str(error), error.failure) from error
+    return tried.notes
+
+
+def _first_batch(splits: list[Split], options: JobOptions) -> Batch | None:
+    """Read the beginning of the first split that has records."""
+    for split in splits:
+        reader = open_split(
+            split, encoding=options.encoding, errors=options.errors, block=PREFLIGHT_BYTES
+        )
+        for batch in reader:
+            if batch.records:
+                return batch
+    return None

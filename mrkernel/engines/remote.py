@@ -1,0 +1,327 @@
+"""A running manager as an engine: submit, watch, cancel and fetch, over one connection.
+
+One daemon thread reads what the manager sends and settles futures and pictures; callers write from
+their own threads. It never uses the event loop of the program it lives in (a kernel's loop stands
+still while a cell runs).
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mrkernel.engines.base import OnPrint, PreparedJob
+from mrkernel.engines.delivery import deliver
+from mrkernel.engines.job import Job
+from mrkernel.errors import (
+    ClusterError,
+    JobCancelledError,
+    JobError,
+    JobSpecError,
+    ManagerUnreachableError,
+    MRKernelError,
+    TaskFailedError,
+)
+from mrkernel.ids import JobId
+from mrkernel.monitor.picture import Picture, PictureGap
+from mrkernel.protocol.framing import BLOB_PIECE, CONTROL
+from mrkernel.protocol.messages import (
+    Accepted,
+    Attach,
+    CancelJob,
+    Ended,
+    JobPrinted,
+    Look,
+    Message,
+    MessageDecoder,
+    Refused,
+    ReleaseJob,
+    Submit,
+    ToClient,
+    Unwatch,
+    View,
+    Watch,
+    blob_pieces,
+)
+from mrkernel.security.token import ConnectionFile, find_manager
+from mrkernel.shuffle.transfer import FrameSocket
+
+#: Seconds a manager gets to answer a question.
+ANSWER_S = 30.0
+
+
+@dataclass(slots=True)
+class _Running:
+    """A job that has not ended, as its submitter sees it."""
+
+    job: Job
+    output: Path | None
+    overwrite: bool
+    on_print: OnPrint | None
+
+
+class ManagerClient:
+    """A client of one manager; an ``Engine``.
+
+    Args:
+        connection: how to reach it.
+        label: what people call it; None: its address.
+    """
+
+    def __init__(self, connection: ConnectionFile, label: str | None = None) -> None:
+        self.connection = connection
+        self.label = label or f"the cluster at {connection.host}:{connection.port}"
+        try:
+            self._socket = FrameSocket(
+                (connection.host, connection.port), connection.secret, "client"
+            )
+        except ClusterError as error:
+            raise ManagerUnreachableError(
+                f"no manager answers at {connection.host}:{connection.port} ({error}): "
+                "start one with `mrkernel manager`"
+            ) from error
+        self._socket.settimeout(None)
+        self._sending = threading.Lock()
+        self._tickets = itertools.count(1)
+        self._waiting: dict[int, Future[Any]] = {}
+        self._ended: dict[JobId, Ended] = {}  # endings that came before their job was known here
+        self._running: dict[JobId, _Running] = {}
+        self._pictures: dict[str, Picture] = {}
+        self._books = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._listen, name="mrk-client", daemon=True)
+        self._thread.start()
+        self.cluster = self.watch("cluster")
+
+    @property
+    def slots(self) -> int:
+        """Slots of the living workers, as last heard."""
+        workers = self.cluster.snapshot().get("workers", {})
+        return sum(row["slots"] for row in workers.values() if row["state"] != "dead")
+
+    # --- jobs -------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether the manager is gone, or we hung up."""
+        return self._closed
+
+    def submit_prepared(self, prepared: PreparedJob, on_print: OnPrint | None = None) -> Job:
+        """Send the job and its blobs; return at once when the manager has accepted it."""
+        for digest, data in prepared.blobs.items():
+            for piece in blob_pieces(digest, data, BLOB_PIECE):
+                self._send(piece)
+        job_id = self._accepted(
+            lambda ticket: Submit(ticket, prepared.spec, prepared.splits), JobSpecError
+        )
+        return self._follow(
+            job_id,
+            prepared.spec.name,
+            on_print,
+            prepared.output,
+            prepared.overwrite,
+            prepared.notes,
+        )
+
+    def attach(self, job_id: str, on_print: OnPrint | None = None) -> Job:
+        """Follow a job that somebody submitted, also one that has ended.
+
+        Raises:
+            JobSpecError: the manager knows no such job.
+        """
+        known = self._accepted(lambda ticket: Attach(ticket, JobId(job_id)), JobSpecError)
+        picture = self.watch(job_id)
+        name = picture.snapshot().get("name", job_id)
+        return self._follow(known, name, on_print, None, False, ())
+
+    def _follow(
+        self,
+        job_id: JobId,
+        name: str,
+        on_print: OnPrint | None,
+        output: Path | None,
+        overwrite: bool,
+        notes: tuple[str, ...],
+    ) -> Job:
+        with self._books:
+            picture = self._pictures.setdefault(job_id, Picture())
+        job = Job(
+            job_id,
+            name,
+            picture=picture,
+            cancel=partial(self._send, CancelJob(job_id)),
+            notes=notes,
+        )
+        with self._books:
+            self._running[job_id] = _Running(job, output, overwrite, on_print)
+            ended = self._ended.pop(job_id, None)
+        if ended is not None:
+            self._settle(ended)
+        return job
+
+    def look(self, topic: str) -> dict[str, Any]:
+        """Return the picture of a topic as it is now: "cluster", or a job's id."""
+        ticket, future = self._ticket()
+        self._send(Look(ticket, topic))
+        payload: dict[str, Any] = self._answer(future)
+        picture: dict[str, Any] = payload["snapshot"]
+        return picture
+
+    def watch(self, topic: str) -> Picture:
+        """Return a picture of the topic that stays up to date."""
+        with self._books:
+            picture = self._pictures.setdefault(topic, Picture())
+        self._send(Watch(topic))
+        return picture
+
+    def unwatch(self, topic: str) -> None:
+        """Let the manager stop sending a topic; its last picture stays."""
+        self._send(Unwatch(topic))
+
+    def release(self, job_id: str) -> None:
+        """Let the cluster delete all it holds of a job."""
+        if not self._closed:
+            self._send(ReleaseJob(JobId(job_id)))
+
+    def close(self) -> None:
+        """Hang up; jobs of a cluster that is not ours go on."""
+        self._closed = True
+        self._socket.close()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    # --- the wire ---------------------------------------------------------------------------------
+
+    def _send(self, message: Message) -> None:
+        with self._sending:
+            self._socket.send(message)
+
+    def _ticket(self) -> tuple[int, Future[Any]]:
+        future: Future[Any] = Future()
+        with self._books:
+            ticket = next(self._tickets)
+            self._waiting[ticket] = future
+        if self._closed:
+            raise ManagerUnreachableError(f"{self.label} is gone: start a new one")
+        return ticket, future
+
+    def _accepted(self, make: Any, error: type[MRKernelError]) -> JobId:
+        ticket, future = self._ticket()
+        self._send(make(ticket))
+        answer = self._answer(future)
+        if isinstance(answer, Refused):
+            raise error(answer.sentence)
+        job: JobId = answer.job
+        return job
+
+    def _answer(self, future: Future[Any]) -> Any:
+        try:
+            answer = future.result(ANSWER_S)
+        except TimeoutError:
+            raise ManagerUnreachableError(
+                f"{self.label} gave no answer for {ANSWER_S:.0f} s"
+            ) from None
+        if isinstance(answer, Refused):
+            raise JobSpecError(answer.sentence)
+        return answer
+
+    def _listen(self) -> None:
+        decoder = MessageDecoder(ToClient)
+        try:
+            while True:
+                for message in decoder.decode(self._socket.receive(CONTROL)):
+                    self._heard(message)
+        except MRKernelError as error:
+            self._lost(error)
+
+    def _heard(self, message: Any) -> None:
+        match message:
+            case View(payload, ticket):
+                if ticket:
+                    self._settle_ticket(ticket, payload)
+                    return
+                picture = self._pictures.get(payload["topic"])
+                if picture is not None:
+                    try:
+                        picture.receive(payload)
+                    except PictureGap:
+                        self._send(Watch(payload["topic"]))
+            case Accepted(ticket) | Refused(ticket):
+                self._settle_ticket(ticket, message)
+            case JobPrinted():
+                running = self._running.get(message.job)
+                if running is not None and running.on_print is not None:
+                    running.on_print(message.task, message.worker, message.text, message.dropped)
+            case Ended():
+                self._settle(message)
+
+    def _settle_ticket(self, ticket: int, answer: Any) -> None:
+        with self._books:
+            future = self._waiting.pop(ticket, None)
+        if future is not None:
+            future.set_result(answer)
+
+    def _settle(self, ended: Ended) -> None:
+        with self._books:
+            running = self._running.pop(ended.job, None)
+            if running is None:
+                self._ended[ended.job] = ended
+                return
+        if ended.outcome == "cancelled":
+            running.job.fail(JobCancelledError(f"job {ended.job} was cancelled: {ended.sentence}"))
+        elif ended.outcome == "failed":
+            running.job.fail(TaskFailedError(f"job {ended.job} failed: {ended.sentence}", ended.failure))
+        elif running.output is None and all(part.data is not None for part in ended.parts):
+            self._deliver(running, ended)
+        else:
+            # Reading parts and writing output takes time this thread does not have.
+            name = f"mrk-deliver-{ended.job}"
+            threading.Thread(target=self._deliver, args=(running, ended), name=name).start()
+
+    def _deliver(self, running: _Running, ended: Ended) -> None:
+        try:
+            result = deliver(
+                ended,
+                self.connection.secret,
+                output=running.output,
+                overwrite=running.overwrite,
+                release=partial(self.release, ended.job),
+            )
+            self._send(ReleaseJob(ended.job, runs_only=True))
+        except (MRKernelError, OSError) as error:
+            running.job.fail(error)
+            return
+        running.job.succeed(result)
+
+    def _lost(self, error: MRKernelError) -> None:
+        """The manager is gone: everybody who waits is told."""
+        self._closed = True
+        with self._books:
+            waiting, self._waiting = list(self._waiting.values()), {}
+            running, self._running = list(self._running.values()), {}
+        for future in waiting:
+            future.set_exception(ManagerUnreachableError(f"{self.label} is gone: {error}"))
+        for lost in running:
+            lost.job.fail(
+                JobError(
+                    f"the manager of job {lost.job.id} is gone ({error}), and the job with it: "
+                    "start a cluster and run it again"
+                )
+            )
+
+
+def connect(address: str | None = None) -> ManagerClient:
+    """Connect to a manager of yours on this machine.
+
+    Args:
+        address: ``host:port`` or its name; None: the only one that runs.
+
+    Raises:
+        ManagerUnreachableError: there is none, or more than one to choose from.
+    """
+    return ManagerClient(find_manager(address))

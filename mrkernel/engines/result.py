@@ -1,0 +1,220 @@
+"""JobResult: the pairs a job gave, read when they are asked for.
+
+It lives above ``shuffle`` because iterating in key order is a merge of the parts, which are runs.
+"""
+
+from __future__ import annotations
+
+import heapq
+import html
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mrkernel.errors import ClusterError, JobSpecError
+from mrkernel.job.codec import render_pairs
+from mrkernel.shuffle.keys import encode, normalise
+from mrkernel.shuffle.merge import merge_pairs
+from mrkernel.shuffle.run import Read, RunIndex, segment_readers
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from pyarrow import Table
+
+Pair = tuple[Any, Any]
+
+#: Rows that the display of a result shows, and bytes one cell of it may take.
+SHOWN_ROWS = 10
+SHOWN_CHARACTERS = 60
+
+
+class ResultPart:
+    """One part of a result: a run file with one partition, wherever its bytes are.
+
+    Args:
+        index: its number, from 0.
+        pairs: how many it has.
+        read: reads a range of it.
+        load_index: reads its index; called once, when the part is first read.
+    """
+
+    def __init__(
+        self, index: int, pairs: int, nbytes: int, read: Read, load_index: Callable[[], RunIndex]
+    ) -> None:
+        self.index = index
+        self.pairs = pairs
+        self.nbytes = nbytes
+        self._read = read
+        self._load_index = load_index
+        self._run: RunIndex | None = None
+
+    def segments(self) -> list[Any]:
+        """Return the part's sorted segments (or its one unsorted one, of a map-only job)."""
+        if self._run is None:
+            self._run = self._load_index()
+        return segment_readers(self._read, f"part {self.index}", self._run, 0)
+
+
+class JobResult:
+    """The pairs of a finished job: iterate it, look keys up, or turn it into a table.
+
+    Attributes:
+        job: id of the job.
+        name: its name.
+        counters: exact sums over the committed attempts.
+        seconds: how long the job took.
+        paths: the files of ``--output``, in order; empty without it.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[ResultPart],
+        *,
+        job: str,
+        name: str,
+        counters: dict[str, int] | None = None,
+        seconds: float = 0.0,
+        map_only: bool = False,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        self.job = job
+        self.name = name
+        self.counters = dict(counters or {})
+        self.seconds = seconds
+        self.paths: list[Path] = []
+        self._parts = sorted(parts, key=lambda part: part.index)
+        self._map_only = map_only
+        self._release = release
+        self._released = False
+
+    def __len__(self) -> int:
+        return sum(part.pairs for part in self._parts)
+
+    def __iter__(self) -> Iterator[Pair]:
+        """Yield all pairs by reduce key, then in the order the reducer gave them.
+
+        Of a map-only job: in input order.
+        """
+        if self._released:
+            raise ClusterError(f"the result of job {self.job} was released: run the job again")
+        if self._map_only:
+            for part in self._parts:
+                yield from merge_pairs(part.segments())
+        else:
+            yield from merge_pairs([s for part in self._parts for s in part.segments()])
+
+    def part(self, index: int) -> Iterator[Pair]:
+        """Yield the pairs of one part (reduce task) in their order."""
+        for part in self._parts:
+            if part.index == index:
+                yield from merge_pairs(part.segments())
+
+    def lookup(self, key: Any) -> list[Any]:
+        """Return the values of a key, in order; [] when it is not there."""
+        wanted = encode(normalise(key))
+        return [value for k, value in self if encode(k) == wanted]
+
+    def to_dict(self) -> dict[Any, Any]:
+        """Return key → value.
+
+        Raises:
+            JobSpecError: a key has several values; ``list(result)`` keeps them all.
+        """
+        pairs = list(self)
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            seen: set[Any] = set()
+            twice = next(k for k, _ in pairs if k in seen or seen.add(k))  # type: ignore[func-returns-value]
+            raise JobSpecError(
+                f"key {twice!r} has several values, a dict would lose some: use list(result)"
+            )
+        return found
+
+    def sorted(self) -> list[Pair]:
+        """Return all pairs ordered by their own key, the same on every engine."""
+        return sorted(self, key=lambda pair: encode(pair[0]))
+
+    def top(self, n: int = 10) -> list[Pair]:
+        """Return the ``n`` pairs with the largest values, largest first; ties in key order."""
+        return heapq.nlargest(n, self, key=itemgetter(1))
+
+    def to_pandas(self) -> DataFrame:
+        """Return a DataFrame with the columns ``key`` and ``value``."""
+        try:
+            import pandas as pd
+        except ImportError:
+            raise JobSpecError("to_pandas needs pandas: pip install pandas") from None
+        pairs = list(self)
+        return pd.DataFrame({"key": [k for k, _ in pairs], "value": [v for _, v in pairs]})
+
+    def to_arrow(self) -> Table:
+        """Return an Arrow table with the columns ``key`` and ``value``.
+
+        Raises:
+            JobSpecError: Arrow has no type that holds all keys, or all values.
+        """
+        import pyarrow as pa
+
+        pairs = list(self)
+        try:
+            return pa.table({"key": [k for k, _ in pairs], "value": [v for _, v in pairs]})
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+            raise JobSpecError(
+                f"the result is no Arrow table ({error}): use list(result) or to_pandas()"
+            ) from error
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Hand the table to polars, duckdb and others (Arrow PyCapsule interface)."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
+        """Write ``part-00000 ...`` into a new directory, whole or not at all; return the files.
+
+        Raises:
+            OutputExistsError: it is there and ``overwrite`` is False, or it is not ours.
+        """
+        from mrkernel.data.outputs import OutputWriter, check_output
+
+        target = check_output(path, overwrite)
+        with OutputWriter(target, job=self.job, overwrite=overwrite) as writer:
+            for part in self._parts:
+                writer.write_part(part.index, render_pairs(merge_pairs(part.segments())))
+            writer.commit()
+        return sorted(target.glob("part-*"))
+
+    def release(self) -> None:
+        """Let the cluster delete it; no-op the second time."""
+        if not self._released:
+            self._released = True
+            self._parts = []
+            if self._release is not None:
+                self._release()
+
+    # --- display ----------------------------------------------------------------------------------
+
+    def _shown(self) -> list[tuple[str, str]]:
+        return [(_clip(k), _clip(v)) for k, v in islice(self, SHOWN_ROWS)]
+
+    def __repr__(self) -> str:
+        return f"<JobResult {self.name!r}: {len(self):,} pairs>"
+
+    def _repr_html_(self) -> str:
+        if self._released:
+            return html.escape(repr(self))
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{html.escape(k)}</td>"
+            f"<td style='text-align:left'>{html.escape(v)}</td></tr>"
+            for k, v in self._shown()
+        )
+        more = len(self) - SHOWN_ROWS
+        foot = f"<p>{len(self):,} pairs{f', {more:,} more' if more > 0 else ''}</p>"
+        head = "<thead><tr><th>key</th><th>value</th></tr></thead>"
+        return f"<table>{head}<tbody>{rows}</tbody></table>{foot}"
+
+
+def _clip(thing: Any) -> str:
+    text = thing if isinstance(thing, str) else repr(thing)
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+
