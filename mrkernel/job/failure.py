@@ -60,7 +60,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
             lines.append(f"at {self.where}")
         if self.record:
             lines.append(f"record: {self.record}")
-        if self.hint:
+        if self.hint and self.hint not in self.sentence:
             lines.append(f"hint: {self.hint}")
         return "\n".join(lines)
 
@@ -96,6 +96,8 @@ def user_failure(
     places += [where] if where else []
     if places:
         sentence += f" ({'; '.join(places)})"
+    if hint:
+        sentence += f": {hint}"
     return Failure(
         kind="user",
         sentence=sentence,
@@ -141,7 +143,8 @@ def frames_of(error: BaseException) -> tuple[Frame, ...]:
 def _frame(code: CodeType, line: int) -> Frame:
     file = code.co_filename
     source = linecache.getline(file, line).rstrip()
-    return Frame(SOURCE_NAMES.get(file, file), line, code.co_qualname, source)
+    function = code.co_qualname.rpartition("<locals>.")[2]
+    return Frame(SOURCE_NAMES.get(file, file), line, function, source)
 
 
 @functools.cache

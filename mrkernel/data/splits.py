@@ -1,0 +1,143 @@
+"""Splits: the piece of input one map task reads, and how input is cut into them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePath
+
+import msgspec
+
+MIB = 1 << 20
+#: No split is larger unless the user asks: a lost one must be cheap to redo, and 64 MB is the
+#: smaller of Hadoop's two historical block sizes.
+LARGEST_SPLIT = 64 * MIB
+#: No split is smaller unless the user asks: below it the task costs more than its records.
+SMALLEST_SPLIT = MIB
+#: Map tasks per slot for big inputs: enough to even out unequal splits and to lose little.
+TASKS_PER_SLOT = 3
+#: A rest of less than this part of a split is joined to the one before (Hadoop's SPLIT_SLOP).
+SLOP = 0.1
+
+
+class FileSplit(msgspec.Struct, frozen=True, gc=False, tag="file"):
+    """Lines of a file: those whose first byte lies from ``start`` to before ``end``."""
+
+    path: str  #: absolute
+    start: int  #: byte
+    end: int  #: byte; at most ``size``
+    size: int  #: bytes of the whole file when the job was planned
+    mtime_ns: int  #: of the file when the job was planned; 0: not checked
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of input."""
+        return self.end - self.start
+
+    @property
+    def label(self) -> str:
+        """What it reads, for people: ``a.txt 0–16 MB``."""
+        name = PurePath(self.path).name
+        unit, size = (
+            ("MB", 1e6) if self.end >= 1e6 else ("kB", 1e3) if self.end >= 1e3 else ("B", 1)
+        )
+        return f"{name} {self.start / size:.4g}–{self.end / size:.4g} {unit}"
+
+
+class MemorySplit(msgspec.Struct, frozen=True, gc=False, tag="memory"):
+    """Items of an in-memory input, as one pickled list."""
+
+    name: str  #: what the user calls the input
+    first: int  #: index of the first item, from 0 over the whole input
+    count: int
+    data: bytes | None  #: the pickled list; None: stored under ``blob``
+    blob: str = ""  #: where the manager keeps the pickled list; "": in ``data``
+    size: int = 0  #: bytes of the pickled list, wherever it is
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of input: the pickled items."""
+        return self.size
+
+    @property
+    def label(self) -> str:
+        """What it reads, for people: ``words[0:100]``."""
+        return f"{self.name}[{self.first}:{self.first + self.count}]"
+
+
+class PackedSplit(msgspec.Struct, frozen=True, gc=False, tag="packed"):
+    """Many small files for one map task: each alone would cost more than its records."""
+
+    files: tuple[FileSplit, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of input of all files."""
+        return sum(split.nbytes for split in self.files)
+
+    @property
+    def label(self) -> str:
+        """What it reads, for people: ``a.txt and 41 more files``."""
+        return f"{PurePath(self.files[0].path).name} and {len(self.files) - 1} more files"
+
+
+Split = FileSplit | MemorySplit | PackedSplit
+
+
+def target_size(total: int, split_size: int | None, slots: int) -> int:
+    """Choose the bytes of a split for ``total`` bytes of input and so many ``slots``."""
+    if split_size is not None:
+        return max(1, split_size)
+    wanted = -(-total // (TASKS_PER_SLOT * max(1, slots)))
+    return max(SMALLEST_SPLIT, min(LARGEST_SPLIT, wanted))
+
+
+def plan_splits(
+    sizes: Sequence[int], split_size: int | None, slots: int
+) -> list[list[tuple[int, int]]]:
+    """Cut files into ranges, one map task each.
+
+    Args:
+        sizes: bytes of each file.
+        split_size: bytes per split as the user asked; None: about three tasks a slot, between
+            1 and 64 MB each, the pieces of one file equally large.
+        slots: map tasks that can run at once.
+
+    Returns: per file its ranges ``(start, end)``, in order and without gaps; none for an empty one.
+    """
+    target = target_size(sum(sizes), split_size, slots)
+    if split_size is not None:
+        return [[(at, min(at + target, size)) for at in range(0, size, target)] for size in sizes]
+    plans = []
+    for size in sizes:
+        pieces = max(1, -int(-(size / target - SLOP) // 1)) if size else 0
+        plans.append([(size * i // pieces, size * (i + 1) // pieces) for i in range(pieces)])
+    return plans
+
+
+def pack_small(splits: Sequence[FileSplit], slots: int) -> list[FileSplit | PackedSplit]:
+    """Put neighbours together where there are many more splits than slots need.
+
+    Args:
+        splits: in input order, which is kept.
+        slots: map tasks that can run at once.
+    """
+    wanted = TASKS_PER_SLOT * max(1, slots)
+    if len(splits) <= wanted:
+        return list(splits)
+    enough = min(LARGEST_SPLIT, -(-sum(split.nbytes for split in splits) // wanted))
+    packs: list[FileSplit | PackedSplit] = []
+    held: list[FileSplit] = []
+    held_bytes = 0
+    for split in splits:
+        if held and held_bytes + split.nbytes > enough:
+            packs.append(_packed(held))
+            held, held_bytes = [], 0
+        held.append(split)
+        held_bytes += split.nbytes
+    if held:
+        packs.append(_packed(held))
+    return packs
+
+
+def _packed(splits: list[FileSplit]) -> FileSplit | PackedSplit:
+    return splits[0] if len(splits) == 1 else PackedSplit(tuple(splits))

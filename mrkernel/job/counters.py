@@ -1,0 +1,73 @@
+"""Counters that user code adds to; they travel with the committed attempt's output."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_counts: dict[str, int] = {}
+
+
+class Counter:
+    """A named count; made by ``counter(name)``, cheap to make and to send to a worker."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def add(self, n: int = 1) -> None:
+        """Add ``n`` (an int, negative ones too) to the count of the running task.
+
+        Raises: TypeError: ``n`` is no int.
+        """
+        if type(n) is not int:
+            try:
+                n = operator.index(n)
+            except TypeError:
+                raise TypeError(
+                    f"counter({self.name!r}).add({n!r}): a counter counts whole numbers, write "
+                    "add(1) or add(int(x))"
+                ) from None
+        _counts[self.name] = _counts.get(self.name, 0) + n
+
+    def __repr__(self) -> str:
+        return f"counter({self.name!r})"
+
+
+def counter(name: str) -> Counter:
+    """The counter called ``name``: ``mrkernel.counter("bad lines").add(1)`` inside a task.
+
+    Outside a task it counts too, and nobody reads it.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f'counter({name!r}): a counter\'s name is a str, write counter("name")')
+    return Counter(name)
+
+
+def begin() -> None:
+    """Start a task: all counts are zero."""
+    _counts.clear()
+
+
+def take() -> dict[str, int]:
+    """The counts since ``begin`` or the last ``take``, which are zero again."""
+    taken = dict(_counts)
+    _counts.clear()
+    return taken
+
+
+@contextmanager
+def collect() -> Iterator[dict[str, int]]:
+    """Count apart: the dict holds this block's counts at its end; those before are kept.
+
+    For code that runs inside another process's life: preflight, the inline engine.
+    """
+    before = take()
+    counted: dict[str, int] = {}
+    try:
+        yield counted
+    finally:
+        counted.update(take())
+        _counts.update(before)

@@ -1,0 +1,307 @@
+"""The first records through mapper, combiner and reducer here, before any worker starts.
+
+Most slips show at the first record. Everything runs on copies (``functions.isolated``), counters
+and random states come back as they were, prints are swallowed, half a second is the limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from mrkernel.data.records import Batch
+from mrkernel.errors import KeyTypeError
+from mrkernel.job import counters, randomness
+from mrkernel.job.failure import Failure, UserCodeError, short
+from mrkernel.job.functions import Functions, isolated
+from mrkernel.job.mapping import MapCall, Pair
+from mrkernel.job.reducing import ReduceCall
+
+RECORDS = 20
+BUDGET_S = 0.5
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What the trial run showed."""
+
+    records: int  #: records mapped
+    pairs: int  #: pairs they gave
+    groups: int  #: groups reduced
+    notes: tuple[str, ...] = ()  #: sentences the user should read
+
+
+class _OutOfTime(BaseException):
+    """The budget is spent in mid-record; user code that catches Exception lets it through."""
+
+
+def preflight(
+    packed: bytes,
+    first_records: Batch,
+    *,
+    check_key: Callable[[Any], Any] | None = None,
+    make_values: Callable[[list[Any]], Any] = list,
+    records: int = RECORDS,
+    budget_s: float = BUDGET_S,
+    job_seed: int = 0,
+) -> Preflight:
+    """Try the functions on the first records, as a worker would run them.
+
+    Args:
+        packed: ``Packed.data``.
+        first_records: the first batch of the first split.
+        check_key: normalises a key or raises KeyTypeError (``shuffle.keys.normalise``).
+        make_values: what a reducer gets, made of a list (``shuffle.values.Values``).
+        records: at most so many are tried.
+        budget_s: seconds, also within one record where the system has interval timers.
+        job_seed: for ``random`` in user code.
+
+    Raises:
+        JobSpecError: a function cannot do what its role demands.
+        UserCodeError: a function raised, or gave something wrong; ``failure`` says all.
+    """
+    printed = io.StringIO()
+    notes: list[str] = []
+    with (
+        contextlib.redirect_stdout(_OfThisThread(printed, sys.stdout)),
+        contextlib.redirect_stderr(_OfThisThread(io.StringIO(), sys.stderr)),
+        counters.collect(),
+        randomness.seeded(job_seed, "map-0"),
+    ):
+        trial = _Trial(first_records, check_key, make_values, records, budget_s)
+        try:
+            with _alarm(budget_s, trial), isolated(packed) as functions:
+                trial.run(functions)
+        except _OutOfTime:
+            trial.late = True
+    if trial.late:
+        notes.append(
+            f"the first {trial.mapped} records took {budget_s:.1f} s, so only these were tried here"
+            if trial.mapped
+            else f"the first record took over {budget_s:.1f} s, so nothing was tried here"
+        )
+    if trial.silent:
+        _judge_silence(trial.mapped, printed.getvalue(), notes)
+    return Preflight(trial.mapped, trial.pairs, trial.groups, tuple(notes))
+
+
+class _Trial:
+    """One trial run; its counts are right also when it is cut short."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        check_key: Callable[[Any], Any] | None,
+        make_values: Callable[[list[Any]], Any],
+        records: int,
+        budget_s: float,
+    ) -> None:
+        self._batch = batch
+        self._check_key = check_key
+        self._make_values = make_values
+        self._most = min(records, len(batch.records))
+        self._deadline = time.monotonic() + budget_s
+        self.mapped = self.pairs = self.groups = 0
+        self.silent = False  #: the mapper gave back None every time
+        self.late = False
+        self.exposed = False  #: user code runs, which may be interrupted
+
+    @contextlib.contextmanager
+    def _user_code(self) -> Iterator[None]:
+        self.exposed = True
+        try:
+            yield
+        finally:
+            self.exposed = False
+
+    def run(self, functions: Functions) -> None:
+        # All three are made before the first record, so that a slip in the reducer shows at once.
+        with self._user_code():
+            mapper = MapCall(functions.mapper)
+            reducer = None if functions.reducer is None else ReduceCall(functions.reducer)
+            combiner = None
+            if functions.combiner is not None:
+                combiner = ReduceCall(functions.combiner, "combiner")
+        groups = self._map(mapper)
+        self.silent = mapper.silent and self.mapped > 0
+        for key, values in groups.values():
+            if time.monotonic() > self._deadline:
+                self.late = True
+                return
+            with self._user_code():
+                if combiner is not None:
+                    values = combiner.combine(key, self._make_values(values))
+                if reducer is not None:
+                    out = reducer.pairs(key, self._make_values(values))
+                    _check_picklable("reducer", out, "", "")
+            self.groups += 1
+        if reducer is not None:
+            with self._user_code():
+                reducer.finish()
+
+    def _map(self, mapper: MapCall) -> dict[Any, tuple[Any, list[Any]]]:
+        groups: dict[Any, tuple[Any, list[Any]]] = {}
+        for index in range(self._most):
+            if time.monotonic() > self._deadline:
+                self.late = True
+                return groups
+            with self._user_code():
+                made = mapper.pairs(self._batch, index, index + 1)
+                mapper.check_returned(self._batch, index, bool(made))
+            self._take(made, groups, index)
+            self.mapped += 1
+        # finish() belongs after the last record of a task, which this is not, but its slips are
+        # worth finding: the copy of the class that gave the pairs is thrown away here.
+        with self._user_code():
+            made = mapper.finish()
+        self._take(made, groups, None)
+        return groups
+
+    def _take(
+        self, made: list[Pair], groups: dict[Any, tuple[Any, list[Any]]], index: int | None
+    ) -> None:
+        where = "finish()" if index is None else self._batch.where(index) if made else ""
+        record = "" if index is None or not made else short(self._batch.records[index])
+        _check_picklable("mapper", made, where, record)
+        for key, value in made:
+            try:
+                plain = key if self._check_key is None else self._check_key(key)
+                held = groups.setdefault(plain, (plain, []))
+            except (KeyTypeError, TypeError) as error:
+                sentence = str(error) if isinstance(error, KeyTypeError) else _unhashable(key)
+                raise UserCodeError(
+                    Failure(
+                        kind="user",
+                        sentence=f"{sentence} ({where})",
+                        error_type="KeyTypeError",
+                        record=record,
+                        where=where,
+                    )
+                ) from error
+            held[1].append(value)
+            self.pairs += 1
+
+
+def _unhashable(key: Any) -> str:
+    kind = type(key).__name__
+    instead = "write tuple(key)" if isinstance(key, list) else "write a str, a number or a tuple"
+    return f"the mapper's key {short(key)} is a {kind}, which cannot be a key: {instead}"
+
+
+def _check_picklable(role: str, pairs: list[Pair], where: str, record: str) -> None:
+    """Values travel pickled; say which kind cannot."""
+    if not pairs:
+        return
+    try:
+        pickle.dumps(pairs, 5)
+    except Exception:  # noqa: BLE001 - classes of the notebook, or a real fault: told apart below
+        _check_each(role, pairs, where, record)
+
+
+def _check_each(role: str, pairs: list[Pair], where: str, record: str) -> None:
+    import cloudpickle
+
+    for key, value in pairs:
+        try:
+            cloudpickle.dumps(value, 5)
+        except Exception as error:
+            kind = type(value)
+            name = (
+                kind.__name__
+                if kind.__module__ == "builtins"
+                else f"{kind.__module__}.{kind.__name__}"
+            )
+            hint = "yield plain data: numbers, strings, lists, dicts"
+            if hasattr(value, "__next__"):
+                hint = "write list(…) around it"
+            place = f" ({where})" if where else f" (group {short(key)})"
+            said = f"the {role} gives a {name} as a value, which cannot be sent"
+            raise UserCodeError(
+                Failure(
+                    kind="user",
+                    sentence=f"{said}: {hint}{place}",
+                    error_type=type(error).__name__,
+                    message=str(error),
+                    record=record,
+                    where=where,
+                    hint=hint,
+                )
+            ) from error
+
+
+def _judge_silence(mapped: int, printed: str, notes: list[str]) -> None:
+    """The mapper gave back None for every record, and no pair."""
+    if printed.strip():
+        hint = "write yield key, value in place of print(key, value)"
+        first = printed.strip().splitlines()[0]
+        raise UserCodeError(
+            Failure(
+                kind="user",
+                sentence=f"the mapper prints ({short(first)}) and gives no pairs: {hint}",
+                hint=hint,
+            )
+        )
+    notes.append(f"the mapper returned None for the first {mapped} records, so they gave no pairs")
+
+
+class _OfThisThread(io.TextIOBase):
+    """Swallows what this thread writes; the prints of a job in the background go on."""
+
+    def __init__(self, kept: io.StringIO, beyond: Any) -> None:
+        self._kept = kept
+        self._beyond = beyond
+        self._thread = threading.get_ident()
+
+    def write(self, text: str) -> int:
+        mine = threading.get_ident() == self._thread
+        written: int = (self._kept if mine else self._beyond).write(text)
+        return written
+
+    def flush(self) -> None:
+        if threading.get_ident() != self._thread:
+            self._beyond.flush()
+
+
+@contextlib.contextmanager
+def _alarm(budget_s: float, trial: _Trial) -> Iterator[None]:
+    """Interrupt user code that does not come back, where the system and the caller allow it."""
+    if (
+        not hasattr(signal, "setitimer")
+        or threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL
+        or signal.getitimer(signal.ITIMER_REAL) != (0.0, 0.0)
+    ):
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        # Never in our own clean-up; nor in an import: half of NumPy cannot be imported again.
+        if trial.exposed and not _importing(frame):
+            raise _OutOfTime
+
+    signal.signal(signal.SIGALRM, ring)
+    try:
+        # It rings on, for what it did not dare to interrupt, and for destructors, which swallow
+        # exceptions.
+        signal.setitimer(signal.ITIMER_REAL, budget_s, 0.05)
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
