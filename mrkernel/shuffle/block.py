@@ -1,0 +1,183 @@
+"""Blocks: some groups of one partition as columns, the unit that is written, fetched and merged.
+
+Layout, all numbers little-endian: version, flags, number of value columns, groups, pairs; the
+length of each column; then the counts (absent when all are 1), the keys, their spelling (when
+encoded) and the value columns, each starting at a multiple of 8.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+from mrkernel.shuffle.columns import Column, load
+from mrkernel.shuffle.key_column import KeyColumn
+
+#: A block of the usual size: large enough for columns to pay, small enough to hold 64 at once.
+BLOCK_BYTES = 512 * 1024
+
+_HEAD = struct.Struct("<BBHIQ")  # version, flags, value columns, groups, pairs
+_VERSION = 1
+_ONES, _CONTINUES, _ENCODED = 1, 2, 4
+_KINDS = ("str", "bytes", "int", "float", "encoded")
+
+
+class Block:
+    """Some groups: distinct keys in order, how many pairs each has, and the pairs' columns.
+
+    Attributes:
+        keys: one per group; distinct and ascending in a sorted run. In an unsorted one each pair is
+            a group of its own, in the order of the yields.
+        counts: pairs per group; None means 1 each. A list of ints or a numpy int64 array.
+        columns: one or more, each with one value per pair, group after group.
+        continues: the last group goes on in the next block of the segment.
+    """
+
+    __slots__ = ("columns", "continues", "counts", "keys")
+
+    def __init__(
+        self,
+        keys: KeyColumn,
+        counts: Sequence[int] | Any | None,
+        columns: Sequence[Column],
+        continues: bool = False,
+    ) -> None:
+        self.keys = keys
+        self.counts = counts
+        self.columns = tuple(columns)
+        self.continues = continues
+
+    def __repr__(self) -> str:
+        return f"<Block of {self.groups} groups, {self.pairs} pairs>"
+
+    @property
+    def groups(self) -> int:
+        """Number of keys."""
+        return len(self.keys)
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs."""
+        return len(self.columns[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory; an estimate."""
+        return self.keys.nbytes + sum(column.nbytes for column in self.columns)
+
+    def count_list(self) -> list[int]:
+        """Give the counts as a list of ints."""
+        if self.counts is None:
+            return [1] * len(self.keys)
+        return self.counts if isinstance(self.counts, list) else list(map(int, self.counts))
+
+    def count_array(self) -> Any:
+        """Give the counts as a numpy array of int64."""
+        import numpy as np
+
+        if self.counts is None:
+            return np.ones(len(self.keys), np.int64)
+        return np.asarray(self.counts, np.int64)
+
+    def dump(self) -> bytes:
+        """Serialise for `load_block`.
+
+        Raises:
+            UserCodeError: a value cannot be pickled.
+        """
+        flags = _CONTINUES if self.continues else 0
+        parts = []
+        if self.counts is None:
+            flags |= _ONES
+        else:
+            parts.append(_dump_counts(self.counts))
+        parts.append(self.keys.column.dump())
+        if self.keys.spelling is not None:
+            flags |= _ENCODED
+            parts.append(self.keys.spelling.dump())
+        parts.extend(column.dump() for column in self.columns)
+        flags |= _KINDS.index(self.keys.kind) << 4
+        head = _HEAD.pack(_VERSION, flags, len(self.columns), self.groups, self.pairs)
+        out = [head, struct.pack(f"<{len(parts)}Q", *map(len, parts))]
+        for part in parts:
+            out.append(part)
+            out.append(bytes(-len(part) % 8))
+        return b"".join(out)
+
+    def cut(self, start: int, stop: int) -> Block:
+        """Give the pairs from ``start`` up to ``stop``; ``continues`` if the last group is cut."""
+        return next(self._slices([start, stop]))
+
+    def split(self, target: int = BLOCK_BYTES) -> Iterator[Block]:
+        """Cut into blocks of about ``target`` bytes, in the middle of a group if need be."""
+        pairs, size = self.pairs, self.nbytes
+        if size <= 2 * target or pairs <= 1:
+            yield self
+            return
+        each = max(1, pairs * target // size)
+        yield from self._slices([*range(0, pairs, each), pairs])
+
+    def _slices(self, cuts: Sequence[int]) -> Iterator[Block]:
+        """Cut at the pairs ``cuts`` (ascending)."""
+        if self.counts is None:
+            for start, stop in pairwise(cuts):
+                columns = [column.slice(start, stop) for column in self.columns]
+                continues = self.continues and stop == self.pairs
+                yield Block(self.keys.slice(start, stop), None, columns, continues)
+            return
+        from bisect import bisect_left, bisect_right
+
+        counts = self.count_list()
+        ends = list(accumulate(counts))
+        for start, stop in pairwise(cuts):
+            first, last = bisect_right(ends, start), bisect_left(ends, stop)
+            inside = counts[first : last + 1]
+            before = start - (ends[first] - counts[first])
+            after = ends[last] - stop
+            inside[0] -= before
+            inside[-1] -= after
+            columns = [column.slice(start, stop) for column in self.columns]
+            continues = after > 0 or (self.continues and stop == ends[-1])
+            yield Block(self.keys.slice(first, last + 1), inside, columns, continues)
+
+
+def load_block(buffer: bytes | memoryview) -> Block:
+    """Read what `Block.dump` wrote; typed columns share the buffer.
+
+    Raises:
+        ValueError: the block was written by another version.
+    """
+    view = memoryview(buffer)
+    version, flags, width, groups, _ = _HEAD.unpack_from(view)
+    if version != _VERSION:
+        raise ValueError(f"a block of version {version}; this mrkernel reads {_VERSION}")
+    number = width + 1 + (not flags & _ONES) + bool(flags & _ENCODED)
+    lengths = struct.unpack_from(f"<{number}Q", view, _HEAD.size)
+    at = _HEAD.size + 8 * number
+    parts = []
+    for length in lengths:
+        parts.append(view[at : at + length])
+        at += length + -length % 8
+    counts: Any = None
+    if not flags & _ONES:
+        counts = _load_counts(parts.pop(0), groups)
+    column = load(parts.pop(0))
+    spelling = load(parts.pop(0)) if flags & _ENCODED else None
+    keys = KeyColumn(_KINDS[flags >> 4], column, spelling)
+    return Block(keys, counts, [load(part) for part in parts], bool(flags & _CONTINUES))
+
+
+def _dump_counts(counts: Sequence[int] | Any) -> bytes:
+    if isinstance(counts, list):
+        return struct.pack(f"<{len(counts)}Q", *counts)
+    return counts.astype("<u8").tobytes()  # type: ignore[union-attr,no-any-return]
+
+
+def _load_counts(data: memoryview, groups: int) -> Any:
+    if groups < 256:
+        return list(struct.unpack(f"<{groups}Q", data))
+    import numpy as np
+
+    return np.frombuffer(data, "<i8")

@@ -1,0 +1,361 @@
+"""Columns: immutable sequences of Python values that come back identical in type and value. Pure.
+
+A column is *typed* (Arrow) only if all its values have exactly one of the types ``str``,
+``bytes``, ``int`` (within 64 bits), ``float`` and ``bool``; otherwise it is a Python list, pickled
+as one block. Short columns stay lists whatever their type, so that a small job imports neither
+pyarrow nor numpy.
+"""
+
+from __future__ import annotations
+
+import operator
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+from mrkernel.shuffle import pickling
+
+#: Shorter columns stay Python lists: pickling them is as fast, and importing Arrow is not.
+TYPED_FROM = 4096
+
+#: Exact type → kind. A column whose values are of no single one of these is of kind "object".
+KINDS: dict[type, str] = {str: "str", bytes: "bytes", int: "int", float: "float", bool: "bool"}
+
+_HEAD = struct.Struct("<cxxxIQ")  # tag, unused, number of values
+_NUMERIC = {"int": b"I", "float": b"F"}
+
+
+class Column:
+    """An immutable sequence of Python values.
+
+    Attributes:
+        kind: "str", "bytes", "int", "float" or "bool" if all values have exactly that type, else
+            "object". An "int" list may hold numbers beyond 64 bits.
+    """
+
+    __slots__ = ("kind",)
+    kind: str
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.to_list())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} {self.kind}>"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory; an estimate for lists."""
+        raise NotImplementedError
+
+    def at(self, index: int) -> Any:
+        """Give the value at ``index`` (from 0)."""
+        raise NotImplementedError
+
+    def to_list(self) -> list[Any]:
+        """Give the values as a list, which must not be changed."""
+        raise NotImplementedError
+
+    def slice(self, start: int, stop: int) -> Column:
+        """Give the values from ``start`` up to ``stop``."""
+        raise NotImplementedError
+
+    def take(self, order: Any) -> Column:
+        """Give the values at the positions ``order`` (a numpy array or a sequence of ints)."""
+        raise NotImplementedError
+
+    def dump(self) -> bytes:
+        """Serialise for `load`.
+
+        Raises:
+            UserCodeError: a value cannot be pickled; names its type and index.
+        """
+        raise NotImplementedError
+
+
+class ListColumn(Column):
+    """Values as a Python list."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: list[Any], kind: str | None = None) -> None:
+        self.values = values
+        self.kind = kind_of(values) if kind is None else kind
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def nbytes(self) -> int:
+        return weigh(self.values)
+
+    def at(self, index: int) -> Any:
+        return self.values[index]
+
+    def to_list(self) -> list[Any]:
+        return self.values
+
+    def slice(self, start: int, stop: int) -> ListColumn:
+        return ListColumn(self.values[start:stop], self.kind)
+
+    def take(self, order: Any) -> ListColumn:
+        places = order if isinstance(order, list) else order.tolist()
+        if len(places) < 2:
+            return ListColumn([self.values[place] for place in places], self.kind)
+        return ListColumn(list(operator.itemgetter(*places)(self.values)), self.kind)
+
+    def dump(self) -> bytes:
+        data = pickling.dumps(self.values)
+        return _HEAD.pack(b"L", 0, len(self.values)) + data
+
+
+class ArrowColumn(Column):
+    """Values as an Arrow array without nulls: large_string, large_binary, int64, float64, bool."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Any, kind: str) -> None:
+        self.array = array
+        self.kind = kind
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.array.nbytes)
+
+    def at(self, index: int) -> Any:
+        return self.array[index].as_py()
+
+    def to_list(self) -> list[Any]:
+        if self.kind in _NUMERIC:
+            return self.numpy().tolist()  # type: ignore[no-any-return]
+        return self.array.to_pylist()  # type: ignore[no-any-return]
+
+    def numpy(self) -> Any:
+        """Give int and float values as a numpy array, without a copy."""
+        return as_numpy(self.array, "<i8" if self.kind == "int" else "<f8")
+
+    def buffers(self) -> tuple[Any, Any]:
+        """Give str and bytes values as (offsets, data): int64, one more than values, and uint8."""
+        import numpy as np
+
+        _, offsets, data = self.array.buffers()
+        start, size = self.array.offset, len(self.array)
+        if offsets is None or not offsets.size:
+            return np.zeros(1, np.int64), np.zeros(0, np.uint8)
+        places = np.frombuffer(offsets, np.int64)[start : start + size + 1]
+        if data is None:
+            return places, np.zeros(0, np.uint8)
+        return places, np.frombuffer(data, np.uint8)
+
+    def binaries(self) -> list[bytes]:
+        """Give str values as UTF-8, bytes values as they are."""
+        if self.kind == "bytes":
+            return self.array.to_pylist()  # type: ignore[no-any-return]
+        import pyarrow as pa
+
+        return self.array.cast(pa.large_binary()).to_pylist()  # type: ignore[no-any-return]
+
+    def slice(self, start: int, stop: int) -> ArrowColumn:
+        return ArrowColumn(self.array.slice(start, stop - start), self.kind)
+
+    def take(self, order: Any) -> ArrowColumn:
+        import numpy as np
+
+        places = np.asarray(order, np.int64)
+        return ArrowColumn(self.array.take(_primitive(places, "int", len(places))), self.kind)
+
+    def dump(self) -> bytes:
+        import numpy as np
+
+        size = len(self.array)
+        if self.kind in _NUMERIC:
+            numbers: bytes = self.numpy().tobytes()
+            return _HEAD.pack(_NUMERIC[self.kind], 0, size) + numbers
+        if self.kind == "bool":
+            bits = np.packbits(np.array(self.array.to_pylist(), bool), bitorder="little")
+            return _HEAD.pack(b"B", 0, size) + bits.tobytes()
+        offsets, data = self.buffers()
+        first, last = int(offsets[0]), int(offsets[-1])
+        lengths = np.diff(offsets)
+        # One value above 4 GiB would not fit; 8-byte lengths then, at no cost to all others.
+        wide = bool(size and int(lengths.max()) >> 32)
+        tag = (b"s" if wide else b"S") if self.kind == "str" else (b"y" if wide else b"Y")
+        packed = lengths.astype("<u8" if wide else "<u4").tobytes()
+        return b"".join((_HEAD.pack(tag, 0, size), packed, data[first:last].tobytes()))
+
+
+def kind_of(values: Sequence[Any]) -> str:
+    """Name the one exact type of all values, or "object"."""
+    types = set(map(type, values))
+    if len(types) == 1:
+        return KINDS.get(types.pop(), "object")
+    return "object"
+
+
+def pack(values: list[Any], *, typed_from: int = TYPED_FROM) -> Column:
+    """Make a column of values; typed if they are many and all of exactly one plain type.
+
+    Args:
+        values: not copied; must not be changed afterwards.
+        typed_from: shorter lists stay lists.
+    """
+    kind = kind_of(values)
+    if kind != "object" and len(values) >= typed_from:
+        return to_arrow(values, kind) or ListColumn(values, "object")
+    return ListColumn(values, kind)
+
+
+def to_arrow(values: list[Any], kind: str) -> ArrowColumn | None:
+    """Type values all of exactly the type of ``kind``; None if one does not fit (a big int)."""
+    import numpy as np
+
+    size = len(values)
+    try:
+        if kind in _NUMERIC:
+            numbers = np.fromiter(values, "<i8" if kind == "int" else "<f8", size)
+            return ArrowColumn(_primitive(numbers, kind, size), kind)
+        if kind == "bool":
+            bits = np.packbits(np.fromiter(values, bool, size), bitorder="little")
+            return ArrowColumn(_primitive(bits, kind, size), kind)
+        if kind == "str":
+            text = "".join(values)
+            if text.isascii():
+                return from_lengths(np.fromiter(map(len, values), np.int64, size), text.encode())
+            values = list(map(str.encode, values))
+    except (OverflowError, UnicodeEncodeError):
+        return None  # beyond 64 bits, or a lone surrogate
+    return from_lengths(np.fromiter(map(len, values), np.int64, size), b"".join(values), kind)
+
+
+def from_lengths(lengths: Any, data: Any, kind: str = "str") -> ArrowColumn:
+    """Make a column of str (as UTF-8) or bytes from their lengths in bytes and their contents."""
+    import numpy as np
+    import pyarrow as pa
+
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+    return ArrowColumn(pa.Array.from_buffers(_arrow_type(kind), len(lengths), buffers), kind)
+
+
+def concat(columns: Sequence[Column]) -> Column:
+    """Join columns; typed if one of them is and all are of its kind."""
+    if len(columns) == 1:
+        return columns[0]
+    kinds = {column.kind for column in columns if len(column)}
+    if len(kinds) != 1:
+        return ListColumn(list(chain.from_iterable(column.to_list() for column in columns)))
+    kind = kinds.pop()
+    if kind != "object":
+        parts = _as_arrow([column for column in columns if len(column)], kind)
+        if parts is not None:
+            import pyarrow as pa
+
+            return ArrowColumn(pa.concat_arrays([part.array for part in parts]), kind)
+    return ListColumn(list(chain.from_iterable(column.to_list() for column in columns)), kind)
+
+
+def load(buffer: bytes | memoryview) -> Column:
+    """Read what `Column.dump` wrote; numbers without a copy where the buffer allows it."""
+    tag, _, size = _HEAD.unpack_from(buffer)
+    body = memoryview(buffer)[_HEAD.size :]
+    if tag == b"L":
+        return ListColumn(pickling.loads(body))
+    import numpy as np
+
+    if tag == b"I" or tag == b"F":
+        kind = "int" if tag == b"I" else "float"
+        return ArrowColumn(_primitive(body, kind, size), kind)
+    if tag == b"B":
+        return ArrowColumn(_primitive(body, "bool", size), "bool")
+    kind = "str" if tag in b"Ss" else "bytes"
+    width = 8 if tag in b"sy" else 4
+    lengths = np.frombuffer(body, f"<u{width}", count=size)
+    return from_lengths(lengths, body[size * width :], kind)
+
+
+def weigh(values: Sequence[Any], samples: int = 64) -> int:
+    """Estimate the bytes that a list of values takes in memory, from a sample."""
+    size = len(values)
+    if not size:
+        return 0
+    picked = values if size <= samples else values[:: size // samples]
+    if set(map(type, picked)) <= {str, bytes}:
+        try:
+            # One in a thousand may be huge: their lengths are cheap to add up.
+            return 57 * size + sum(map(len, values))
+        except TypeError:
+            pass  # something else among them that has no length: the sample must do
+    return 8 * size + sum(_weigh(value, 4) for value in picked) * size // len(picked)
+
+
+def _weigh(value: Any, depth: int) -> int:
+    size = sys.getsizeof(value)
+    if depth:
+        inner: list[Any] = []
+        if isinstance(value, dict):
+            inner = list(chain.from_iterable(value.items()))
+        elif isinstance(value, list | tuple | set | frozenset):
+            inner = list(value)
+        elif hasattr(value, "__dict__"):
+            inner = list(vars(value).values())
+        if inner:
+            picked = inner if len(inner) <= 16 else inner[:: len(inner) // 16]
+            size += sum(_weigh(item, depth - 1) for item in picked) * len(inner) // len(picked)
+    return size
+
+
+def _as_arrow(columns: Sequence[Column], kind: str) -> list[ArrowColumn] | None:
+    """Type all columns of one kind if one is typed already or they are long; None if not."""
+    if not any(isinstance(column, ArrowColumn) for column in columns):
+        if sum(map(len, columns)) < TYPED_FROM:
+            return None
+        joined = list(chain.from_iterable(column.to_list() for column in columns))
+        typed = to_arrow(joined, kind)
+        return None if typed is None else [typed]
+    parts = []
+    for column in columns:
+        part = column if isinstance(column, ArrowColumn) else to_arrow(column.to_list(), kind)
+        if part is None:
+            return None
+        parts.append(part)
+    return parts
+
+
+def as_numpy(array: Any, dtype: str) -> Any:
+    """See an Arrow array of numbers as a numpy array.
+
+    Neither ``Array.to_numpy`` nor ``pyarrow.array`` is used in this package: both import pandas
+    where it is installed, which takes longer than most tasks.
+    """
+    import numpy as np
+
+    values = array.buffers()[1]
+    if values is None or not len(array):
+        return np.empty(0, dtype)
+    return np.frombuffer(values, dtype)[array.offset : array.offset + len(array)]
+
+
+def _arrow_type(kind: str) -> Any:
+    import pyarrow as pa
+
+    return {
+        "str": pa.large_string,
+        "bytes": pa.large_binary,
+        "int": pa.int64,
+        "float": pa.float64,
+        "bool": pa.bool_,
+    }[kind]()
+
+
+def _primitive(body: Any, kind: str, size: int) -> Any:
+    import pyarrow as pa
+
+    return pa.Array.from_buffers(_arrow_type(kind), size, [None, pa.py_buffer(body)])

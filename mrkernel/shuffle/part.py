@@ -1,0 +1,149 @@
+"""Parts: what a reduce task, or a map task without reducers, gives back; a run file of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mrkernel.shuffle.block import Block
+from mrkernel.shuffle.columns import pack, weigh
+from mrkernel.shuffle.key_column import KeyColumn
+from mrkernel.shuffle.run import RunIndex, RunWriter
+
+_FLUSH_BYTES = 4 * 1024 * 1024
+
+
+class PartWriter:
+    """Writes the pairs of one reduce task, by reduce key, each group's in the order of yields.
+
+    Where every pair has its group's key only the values are stored beside the keys.
+
+    Args:
+        path: the file; made at the first pair.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._writer = RunWriter(path, 1)
+        self._keys: list[Any] = []
+        self._counts: list[int] = []
+        self._out_keys: list[Any] = []
+        self._values: list[Any] = []
+        self._own_keys = False
+        self._nbytes = 0
+        self.pairs = 0  #: written so far
+
+    def add(self, keys: Sequence[Any], counts: Sequence[int], values: Sequence[Any]) -> None:
+        """Add groups whose pairs all have the group's key.
+
+        Args:
+            keys: plain keys, ascending and above all before.
+            counts: pairs per key, each at least 1.
+            values: of all pairs, group after group.
+        """
+        if self._own_keys:
+            self._flush()
+        self._keys.extend(keys)
+        self._counts.extend(counts)
+        self._added(values)
+
+    def add_group(self, key: Any, pairs: Sequence[tuple[Any, Any]]) -> None:
+        """Add what the reducer yielded for one key; nothing is stored if it yielded nothing."""
+        if not pairs:
+            return
+        out_keys = [pair[0] for pair in pairs]
+        own = not all(out is key or _identical(out, key) for out in out_keys)
+        if own != self._own_keys:
+            self._flush()
+            self._own_keys = own
+        self._keys.append(key)
+        self._counts.append(len(pairs))
+        if own:
+            self._out_keys.extend(out_keys)
+        self._added([pair[1] for pair in pairs])
+
+    def end_segment(self) -> None:
+        """Say that the keys start again: what a reducer gives at its finish() has its own order."""
+        self._flush()
+        self._writer.end_segment()
+
+    def close(self) -> RunIndex:
+        """Write what is left, and the index."""
+        self._flush()
+        return self._writer.close()
+
+    def abort(self) -> None:
+        """Close and remove the file."""
+        self._writer.abort()
+
+    def _added(self, values: Sequence[Any]) -> None:
+        self._values.extend(values)
+        self.pairs += len(values)
+        self._nbytes += weigh(values)
+        if self._nbytes > _FLUSH_BYTES or len(self._values) > 200_000:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._keys:
+            columns = [pack(self._values)]
+            if self._own_keys:
+                columns.insert(0, pack(self._out_keys))
+            counts = None if len(self._keys) == len(self._values) else self._counts
+            self._writer.write_block(0, Block(KeyColumn.of(self._keys), counts, columns))
+        self._keys, self._counts, self._out_keys, self._values = [], [], [], []
+        self._own_keys = False
+        self._nbytes = 0
+
+
+def _identical(out: Any, key: Any) -> bool:
+    """Say whether nobody can tell them apart; floats (-0.0) and tuples of such are told apart."""
+    return type(out) is type(key) and type(key) in (str, int, bytes, bool) and bool(out == key)
+
+
+class PairWriter:
+    """Writes the pairs of a map task without reducers, in the order of the yields.
+
+    Args:
+        path: the file; made at the first pair.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._writer = RunWriter(path, 1, sorted=False)
+        self._keys: list[Any] = []
+        self._values: list[Any] = []
+        self._nbytes = 0
+        self.pairs = 0  #: written so far
+
+    def add(self, pairs: Sequence[tuple[Any, Any]]) -> None:
+        """Add pairs.
+
+        Raises:
+            KeyTypeError: a key is of a type that keys cannot have; ``index`` is the pair's.
+            UserCodeError: a value cannot be pickled.
+        """
+        from mrkernel.shuffle import keys as _keys
+
+        if not pairs:
+            return
+        keys, _ = _keys.check([pair[0] for pair in pairs])
+        values = [pair[1] for pair in pairs]
+        self._keys.extend(keys)
+        self._values.extend(values)
+        self.pairs += len(pairs)
+        self._nbytes += weigh(keys) + weigh(values)
+        if self._nbytes > _FLUSH_BYTES:
+            self._flush()
+
+    def close(self) -> RunIndex:
+        """Write what is left, and the index."""
+        self._flush()
+        return self._writer.close()
+
+    def abort(self) -> None:
+        """Close and remove the file."""
+        self._writer.abort()
+
+    def _flush(self) -> None:
+        if self._keys:
+            self._writer.write_block(0, Block(KeyColumn.of(self._keys), None, [pack(self._values)]))
+        self._keys, self._values, self._nbytes = [], [], 0
