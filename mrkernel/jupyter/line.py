@@ -1,0 +1,74 @@
+"""The line of a magic: words as a shell cuts them, and ``{expressions}`` that are objects."""
+
+from __future__ import annotations
+
+import ast
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from IPython.core.error import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A whole word ``{code}``: the object itself is meant, not its text."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What an expression gave."""
+
+    code: str
+    value: Any
+
+
+def split_line(line: str) -> list[str | Expression]:
+    """Cut a magic's line into words, as a shell does.
+
+    Raises:
+        UsageError: a brace or a quote is not closed.
+    """
+    words: list[str | Expression] = []
+    rest = line.strip()
+    while rest:
+        if rest[0] == "{":
+            end = _expression_end(rest)
+            if end is not None:
+                words.append(Expression(rest[1 : end - 1].strip()))
+                rest = rest[end:].lstrip()
+                continue
+        word, rest = _shell_word(rest)
+        words.append(word)
+    return words
+
+
+def _expression_end(text: str) -> int | None:
+    """Where the expression that ``text`` begins with ends; None when it is part of a path."""
+    start = 0
+    while (close := text.find("}", start)) >= 0:
+        start = close + 1
+        if start < len(text) and not text[start].isspace():
+            continue  # {x}/data.txt, or a brace in the middle of the expression
+        try:
+            ast.parse(text[1:close].strip(), mode="eval")
+        except SyntaxError:
+            continue  # a } inside a string or a nested brace
+        return start
+    if "}" not in text:
+        raise UsageError(f"{text.split()[0]} opens a brace that is never closed")
+    return None
+
+
+def _shell_word(text: str) -> tuple[str, str]:
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="")
+    lexer.whitespace_split = True
+    lexer.commenters = ""
+    try:
+        word = lexer.get_token() or ""
+    except ValueError as error:
+        raise UsageError(f"{text.split()[0]}: {error}") from error
+    rest: str = lexer.instream.read()  # type: ignore[call-arg]  # a StringIO, typed as less
+    return word, rest.lstrip()

@@ -1,0 +1,186 @@
+"""Public events: what happened in a cluster, for views, logs and tests. Pure.
+
+The manager's state emits them, the broker numbers and hands them on, ``view`` folds them into
+pictures. They are versioned by rule, not by number: a new field has a default, and no field ever
+changes its type. Times are ``at``: seconds on the manager's monotonic clock; the header of a view
+carries the offset to the wall clock.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from mrkernel.ids import JobId, TaskId, WorkerId
+
+Phase = Literal["map", "reduce"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """Something that happened, once, at ``at`` seconds on the manager's monotonic clock."""
+
+    at: float
+
+
+class JobAccepted(Event, frozen=True, tag="job-accepted"):
+    """A job passed its checks; its tasks are ready to start."""
+
+    job: JobId
+    name: str
+    maps: int  #: map tasks, one per split
+    reduces: int  #: reduce tasks; 0 = map only
+    input_bytes: int  #: 0 when unknown (in-memory input)
+    functions: str  #: where mapper and reducer came from, one line for the view's header
+
+
+class AttemptStarted(Event, frozen=True, tag="attempt-started"):
+    """An attempt was handed to a worker."""
+
+    job: JobId
+    task: TaskId
+    attempt: int  #: from 1
+    worker: WorkerId
+    input: str  #: what it reads, for people: "a.txt 0-16 MB", "partition 3"
+
+
+class Progress(Event, frozen=True, tag="progress"):
+    """How far a running attempt is; the newest replaces the ones before."""
+
+    job: JobId
+    task: TaskId
+    attempt: int
+    worker: WorkerId
+    records: int
+    bytes: int  #: input bytes read (map) or map output fetched (reduce)
+
+
+class AttemptFinished(Event, frozen=True, tag="attempt-finished"):
+    """An attempt ended well and its task is done (the first to finish wins)."""
+
+    job: JobId
+    task: TaskId
+    attempt: int
+    worker: WorkerId
+    records: int  #: records read (map) or groups reduced (reduce)
+    pairs: int  #: pairs given out
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+
+
+class AttemptFailed(Event, frozen=True, tag="attempt-failed"):
+    """An attempt ended badly by its own doing: it raised, crashed its runner, or never ended."""
+
+    job: JobId
+    task: TaskId
+    attempt: int
+    worker: WorkerId
+    sentence: str
+
+
+class AttemptLost(Event, frozen=True, tag="attempt-lost"):
+    """An attempt was taken away: its worker died, it was cancelled, or another one won."""
+
+    job: JobId
+    task: TaskId
+    attempt: int
+    worker: WorkerId
+    cause: str  #: "worker w2 died", "cancelled"
+
+
+class OutputLost(Event, frozen=True, tag="output-lost"):
+    """Finished work whose only copy died with its worker; these tasks run again."""
+
+    job: JobId
+    worker: WorkerId
+    tasks: tuple[TaskId, ...]
+
+
+class JobEnded(Event, frozen=True, tag="job-ended"):
+    """The job is over."""
+
+    job: JobId
+    outcome: Literal["done", "failed", "cancelled"]
+    sentence: str  #: why, when it failed or was cancelled; "" when done
+
+
+class JobForgotten(Event, frozen=True, tag="job-forgotten"):
+    """Its result was released: nothing of the job is kept."""
+
+    job: JobId
+
+
+class Printed(Event, frozen=True, tag="printed"):
+    """What user code wrote to its standard output or error, capped per attempt by the worker."""
+
+    job: JobId
+    task: TaskId
+    worker: WorkerId
+    text: str
+    dropped: int = 0  #: characters past the cap that were not sent
+
+
+class Noted(Event, frozen=True, tag="noted"):
+    """One human line for the feed: what happened, what was done, what it cost."""
+
+    job: JobId | None  #: None: about the cluster, shown in every running job
+    level: Literal["info", "warning", "error"]
+    sentence: str
+
+
+class WorkerJoined(Event, frozen=True, tag="worker-joined"):
+    """A worker registered."""
+
+    worker: WorkerId
+    host: str
+    pid: int
+    slots: int
+
+
+class WorkerBeat(Event, frozen=True, tag="worker-beat"):
+    """A sign of life, with the load of the worker server and its runners together."""
+
+    worker: WorkerId
+    cpu_percent: float  #: 100 = one core
+    memory_bytes: int  #: resident
+
+
+class WorkerSuspect(Event, frozen=True, tag="worker-suspect"):
+    """Too few beats: no new work for it until it beats again."""
+
+    worker: WorkerId
+    silent_s: float
+
+
+class WorkerAlive(Event, frozen=True, tag="worker-alive"):
+    """A suspect worker beats again."""
+
+    worker: WorkerId
+
+
+class WorkerLost(Event, frozen=True, tag="worker-lost"):
+    """A worker is gone for good: dead, or retired on request."""
+
+    worker: WorkerId
+    cause: str  #: "connection reset", "no beat for 5.0 s", "retired"
+
+
+AnyEvent = (
+    JobAccepted
+    | AttemptStarted
+    | Progress
+    | AttemptFinished
+    | AttemptFailed
+    | AttemptLost
+    | OutputLost
+    | JobEnded
+    | JobForgotten
+    | Printed
+    | Noted
+    | WorkerJoined
+    | WorkerBeat
+    | WorkerSuspect
+    | WorkerAlive
+    | WorkerLost
+)

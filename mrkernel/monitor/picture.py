@@ -1,0 +1,247 @@
+"""Pictures and the deltas between them: both ends of the line from a view to its readers. Pure.
+
+A *picture* is a JSON-able dict. The view (the writer) folds events and hands out numbered deltas; a
+reader starts from a snapshot and applies the deltas to it::
+
+    picture = {"kind": ..., "seq": 7, <fields>, <rows>: {key: row}, "feed": [line], "older": 0}
+    delta   = {"seq": 8, "set": {field: value}, "put": {rows: {key: row}}, "drop": {rows: [key]},
+               "feed": [line]}       every part but ``seq`` may be absent
+
+Delta n applies to picture n - 1 and gives picture n. Feed lines are numbered by ``n``: the lines of
+a delta replace those from their first number on, so a line may still grow ("map-3 → w1") and
+applying a line twice is harmless. The picture keeps the newest ``FEED_LIMIT`` lines and ``older``
+says how many came before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from mrkernel.errors import RemoteProtocolError
+
+#: What a snapshot or a delta is: a dict of JSON values.
+Json = dict[str, Any]
+
+#: Lines kept in a feed: enough to scroll through, small enough to send again (about 20 KB).
+FEED_LIMIT = 200
+
+#: Deltas a ``Picture`` remembers for its own readers: 6 s at 10 a second.
+DELTAS_KEPT = 64
+
+
+class PictureGap(RemoteProtocolError):
+    """A delta does not follow the picture: ask for a snapshot.
+
+    Attributes:
+        have: seq of the picture; -1 when there was none.
+        got: seq of the delta.
+    """
+
+    def __init__(self, have: int, got: int) -> None:
+        super().__init__(have, got)
+        self.have = have
+        self.got = got
+
+    def __str__(self) -> str:
+        return f"delta {self.got} does not follow picture {self.have}: ask for a snapshot"
+
+
+def apply(picture: Json, delta: Json) -> Json:
+    """Return the picture after ``delta``; ``picture`` itself stays as it is.
+
+    Raises:
+        PictureGap: ``delta`` is not the next one.
+    """
+    if delta["seq"] != picture["seq"] + 1:
+        raise PictureGap(picture["seq"], delta["seq"])
+    after = {**picture, **delta.get("set", {}), "seq": delta["seq"]}
+    for name, keys in delta.get("drop", {}).items():
+        gone = set(keys)
+        after[name] = {key: row for key, row in after[name].items() if key not in gone}
+    for name, rows in delta.get("put", {}).items():
+        after[name] = {**after[name], **rows}
+    lines = delta.get("feed")
+    if lines:
+        kept = [line for line in picture["feed"] if line["n"] < lines[0]["n"]]
+        after["feed"] = (kept + lines)[-FEED_LIMIT:]
+        after["older"] = after["feed"][0]["n"]
+    return after
+
+
+class Feed:
+    """The newest lines of an event feed; knows which of them its readers have not seen."""
+
+    def __init__(self) -> None:
+        self._lines: deque[Json] = deque(maxlen=FEED_LIMIT)
+        self._next = 0
+        self._changed_from: int | None = None
+
+    def add(self, at: float, level: str, text: str) -> int:
+        """Add a line and return its number."""
+        number = self._next
+        self._next += 1
+        self._lines.append({"n": number, "at": round(at, 3), "level": level, "text": text})
+        if self._changed_from is None:
+            self._changed_from = number
+        return number
+
+    def edit(self, number: int, level: str, text: str) -> None:
+        """Change a line; one that has left the feed stays as it was."""
+        index = number - (self._next - len(self._lines))
+        if index < 0:
+            return
+        line = self._lines[index]
+        if line["level"] == level and line["text"] == text:
+            return
+        # A new dict: snapshots handed out before keep theirs.
+        self._lines[index] = {**line, "level": level, "text": text}
+        if self._changed_from is None or number < self._changed_from:
+            self._changed_from = number
+
+    def lines(self) -> list[Json]:
+        """The lines kept, oldest first."""
+        return list(self._lines)
+
+    def take(self) -> list[Json]:
+        """The lines from the first changed one on; counts them as seen."""
+        start, self._changed_from = self._changed_from, None
+        if start is None:
+            return []
+        return [line for line in self._lines if line["n"] >= start]
+
+
+class Draft:
+    """The writer's end: a view whose changes are handed out as deltas.
+
+    A subclass folds events, answers ``fields()`` and ``row()``, sets ``_changed`` and notes each
+    changed row in ``_touched``. Nothing is drawn until somebody asks: folding stays cheap.
+    """
+
+    kind = ""
+    #: Names of the picture's keyed rows.
+    collections: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.feed = Feed()
+        self._seq = 0
+        self._sent: Json = {}
+        self._unsent: set[str] = set()
+        self._touched: dict[str, dict[str, None]] = {name: {} for name in self.collections}
+        self._changed = False
+
+    def fields(self) -> Json:
+        """The picture's plain fields, drawn anew."""
+        raise NotImplementedError
+
+    def keys(self, collection: str) -> Iterable[str]:
+        """The keys of a collection's rows, in the order to show them."""
+        raise NotImplementedError
+
+    def row(self, collection: str, key: str) -> Json | None:
+        """One row, drawn anew; None: there is no such row (any more)."""
+        raise NotImplementedError
+
+    @property
+    def changed(self) -> bool:
+        """Whether ``take_delta`` would return something."""
+        return self._changed
+
+    def snapshot(self) -> Json:
+        """Draw the whole picture, changes not yet taken included."""
+        fields = self.fields()
+        # A field may change back before the next delta; who got this snapshot must be told then.
+        self._unsent.update(
+            name for name, value in fields.items() if self._sent.get(name, self) != value
+        )
+        picture: Json = {"kind": self.kind, "seq": self._seq, **fields}
+        for name in self.collections:
+            picture[name] = {key: self.row(name, key) for key in self.keys(name)}
+        picture["feed"] = self.feed.lines()
+        picture["older"] = picture["feed"][0]["n"] if picture["feed"] else 0
+        return picture
+
+    def take_delta(self) -> Json | None:
+        """Draw what changed since the last take; None when nothing did."""
+        if not self._changed:
+            return None
+        self._changed = False
+        self._seq += 1
+        delta: Json = {"seq": self._seq}
+        fields = self.fields()
+        changes = {
+            name: value
+            for name, value in fields.items()
+            if name in self._unsent or self._sent.get(name, self) != value
+        }
+        self._sent = fields
+        self._unsent.clear()
+        if changes:
+            delta["set"] = changes
+        for name, touched in self._touched.items():
+            if not touched:
+                continue
+            put = {}
+            drop = []
+            for key in touched:
+                row = self.row(name, key)
+                if row is None:
+                    drop.append(key)
+                else:
+                    put[key] = row
+            touched.clear()
+            if put:
+                delta.setdefault("put", {})[name] = put
+            if drop:
+                delta.setdefault("drop", {})[name] = drop
+        lines = self.feed.take()
+        if lines:
+            delta["feed"] = lines
+        return delta
+
+
+class Picture:
+    """The reader's end: the newest picture of one topic, and the last few deltas.
+
+    One thread receives, any thread reads: the state is one tuple, replaced as a whole.
+    """
+
+    def __init__(self) -> None:
+        self._state: tuple[Json | None, tuple[Json, ...]] = (None, ())
+
+    def receive(self, payload: Json) -> None:
+        """Take in what a broker sent: ``{"snapshot": ...}`` or ``{"delta": ...}``.
+
+        Raises:
+            PictureGap: a delta was missed; subscribe anew for a snapshot.
+        """
+        picture, deltas = self._state
+        if "snapshot" in payload:
+            self._state = (payload["snapshot"], ())
+            return
+        delta = payload["delta"]
+        if picture is None:
+            raise PictureGap(-1, delta["seq"])
+        self._state = (apply(picture, delta), (*deltas[1 - DELTAS_KEPT :], delta))
+
+    @property
+    def ready(self) -> bool:
+        """Whether a first snapshot has arrived."""
+        return self._state[0] is not None
+
+    def snapshot(self) -> Json:
+        """The newest picture; ``{}`` before the first. Not to be changed."""
+        return self._state[0] or {}
+
+    def changed_since(self, seq: int) -> list[Json] | None:
+        """The deltas from picture ``seq`` on; None: too long ago, take a snapshot."""
+        picture, deltas = self._state
+        if picture is None:
+            return []
+        missing = picture["seq"] - seq
+        if missing == 0:
+            return []
+        if missing < 0 or missing > len(deltas):
+            return None
+        return list(deltas[-missing:])

@@ -1,0 +1,65 @@
+"""The reader's end of the line."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from mrkernel.ids import JobId
+from mrkernel.monitor import events as ev
+from mrkernel.monitor.picture import DELTAS_KEPT, Picture, PictureGap, apply
+from mrkernel.monitor.view import JobView
+
+JOB = JobId("j-1")
+
+
+def note(view: JobView, text: str) -> dict[str, object]:
+    view.fold(ev.Noted(at=1.0, job=JOB, level="info", sentence=text))
+    delta = view.take_delta()
+    assert delta is not None
+    return delta
+
+
+def test_a_gap_is_an_error_that_says_what_to_do() -> None:
+    view = JobView(JOB)
+    start = view.snapshot()
+    note(view, "lost on the way")
+    second = note(view, "arrives")
+    with pytest.raises(PictureGap, match="delta 2 does not follow picture 0: ask for a snapshot"):
+        apply(start, second)
+    copy = pickle.loads(pickle.dumps(PictureGap(0, 2)))
+    assert (copy.have, copy.got) == (0, 2)
+
+
+def test_a_picture_receives_and_is_asked_what_changed() -> None:
+    view, picture = JobView(JOB), Picture()
+    assert not picture.ready
+    assert picture.snapshot() == {}
+    assert picture.changed_since(0) == []
+    with pytest.raises(PictureGap):
+        picture.receive({"delta": {"seq": 1}})
+    picture.receive({"topic": JOB, "snapshot": view.snapshot()})
+    assert picture.ready
+    deltas = [note(view, str(number)) for number in range(DELTAS_KEPT + 10)]
+    for delta in deltas:
+        picture.receive({"topic": JOB, "delta": delta})
+    newest = DELTAS_KEPT + 10
+    assert picture.snapshot() == view.snapshot()
+    assert picture.changed_since(newest) == []
+    assert picture.changed_since(newest - 3) == deltas[-3:]
+    assert picture.changed_since(newest - DELTAS_KEPT) == deltas[10:]
+    assert picture.changed_since(newest - DELTAS_KEPT - 1) is None
+    assert picture.changed_since(newest + 1) is None
+
+
+def test_applying_leaves_the_picture_before_as_it_was() -> None:
+    view = JobView(JOB)
+    start = view.snapshot()
+    again = dict(start)
+    view.fold(ev.WorkerJoined(at=1.0, worker="w1", host="h", pid=1, slots=1))
+    delta = view.take_delta()
+    assert delta is not None
+    assert apply(start, delta)["workers"]["w1"]["slots"] == 1
+    assert start == again
+    assert start["workers"] == {}

@@ -1,0 +1,200 @@
+"""The pictures in words."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from events_strategy import JOB, events
+from hypothesis import given, settings
+from rich.console import Console
+
+from mrkernel.ids import WorkerId, map_task, reduce_task
+from mrkernel.monitor import events as ev
+from mrkernel.monitor.quantities import bytes_text, count_text, names_text, seconds_text
+from mrkernel.monitor.text import (
+    Milestones,
+    bar_parts,
+    bar_text,
+    cluster_lines,
+    cluster_renderable,
+    job_lines,
+    job_renderable,
+    rates_text,
+    summary_line,
+)
+from mrkernel.monitor.view import ClusterView, JobView
+
+W1, W2 = WorkerId("w1"), WorkerId("w2")
+
+
+def story() -> list[ev.Event]:
+    """Two maps and a reduce; w2 dies with one map running and one done."""
+    attempt = {"job": JOB, "attempt": 1}
+    did = {"records": 10, "pairs": 20, "bytes_in": 500, "bytes_out": 300, "seconds": 1.0}
+    return [
+        ev.WorkerJoined(at=0.0, worker=W1, host="h", pid=1, slots=1),
+        ev.WorkerJoined(at=0.0, worker=W2, host="h", pid=2, slots=1),
+        ev.JobAccepted(
+            at=1.0, job=JOB, name="count [b]", maps=2, reduces=1, input_bytes=1000, functions="x"
+        ),
+        ev.AttemptStarted(at=1.0, task=map_task(0), worker=W2, input="a.txt", **attempt),
+        ev.AttemptFinished(at=2.0, task=map_task(0), worker=W2, **attempt, **did),
+        ev.AttemptStarted(at=2.0, task=map_task(1), worker=W2, input="b.txt", **attempt),
+        ev.WorkerLost(at=3.0, worker=W2, cause="connection reset"),
+        ev.OutputLost(at=3.0, job=JOB, worker=W2, tasks=(map_task(0),)),
+        ev.AttemptStarted(at=3.0, job=JOB, task=map_task(1), attempt=2, worker=W1, input="b"),
+        ev.AttemptFinished(at=4.0, job=JOB, task=map_task(1), attempt=2, worker=W1, **did),
+        ev.AttemptFinished(at=4.2, job=JOB, task=map_task(0), attempt=2, worker=W1, **did),
+        ev.AttemptFinished(at=5.0, task=reduce_task(0), worker=W1, **attempt, **did),
+        ev.JobEnded(at=5.2, job=JOB, outcome="done", sentence=""),
+    ]
+
+
+def view_after(count: int) -> JobView:
+    view = JobView(JOB)
+    for event in story()[:count]:
+        view.fold(event)
+    return view
+
+
+def drawn(renderable: object, width: int = 80, **options: object) -> str:
+    console = Console(width=width, file=io.StringIO(), **options)
+    with console.capture() as captured:
+        console.print(renderable)
+    return captured.get()
+
+
+def test_the_summary_line() -> None:
+    assert summary_line(view_after(13).snapshot()) == (
+        "✓ 4.2 s · 1 worker lost, 1 task moved, 1 task redone"
+    )
+    assert summary_line(view_after(4).snapshot()) == "▶ running 0.00 s"
+    assert summary_line(view_after(4).snapshot(), now=3.5) == "▶ running 2.5 s"
+    failed = view_after(4)
+    failed.fold(ev.JobEnded(at=1.5, job=JOB, outcome="failed", sentence="map-0 raised\nmore"))
+    assert summary_line(failed.snapshot()) == "✗ failed after 0.50 s · map-0 raised"
+    assert bar_text(failed.snapshot(), "reduce") == "0 of 1"
+
+
+def test_bars_in_words_and_lengths() -> None:
+    picture = view_after(9).snapshot()
+    assert bar_text(picture, "map") == "0 of 2 · 1 running · 2 again"
+    assert bar_parts(picture, "map") == (0.0, 0.0, 1.0)
+    assert bar_text(picture, "shuffle") == "waits for maps"
+    assert bar_text(picture, "reduce") == "0 of 1 · waits for maps"
+    picture = view_after(13).snapshot()
+    assert [bar_text(picture, phase) for phase in ("map", "shuffle", "reduce")] == [
+        "2 of 2",
+        "500 B",
+        "1 of 1",
+    ]
+    assert all(bar_parts(picture, phase)[0] == 1.0 for phase in ("map", "shuffle", "reduce"))
+
+
+@settings(max_examples=100)
+@given(events)
+def test_any_picture_can_be_drawn(story: list[ev.Event]) -> None:
+    view, cluster, milestones = JobView(JOB), ClusterView(), Milestones()
+    for event in story:
+        view.fold(event)
+        cluster.fold(event)
+    picture = view.snapshot()
+    for phase in ("map", "shuffle", "reduce"):
+        parts = bar_parts(picture, phase)
+        assert all(part >= 0 for part in parts)
+        assert sum(parts) <= 1 + 1e-9
+    for width in (20, 80):
+        lines = job_lines(picture, width) + cluster_lines(cluster.snapshot(), width)
+        assert all(len(line) <= width and "\n" not in line for line in lines)
+    milestones.tell(picture)
+
+
+def test_plain_lines_tell_the_whole_story_without_control_codes() -> None:
+    lines = job_lines(view_after(13).snapshot(), 0)
+    text = "\n".join(lines)
+    assert "\x1b" not in text
+    assert lines[0].startswith("count [b]  ✓ 4.2 s · 1 worker lost")
+    assert "✗ w2  1 map · died at 2.0 s: connection reset" in lines
+    assert (
+        "   2.00 s  w2 died (connection reset): map-1 → w1; 1 finished task runs again; cost 2.0 s of work"
+        in text
+    )
+
+
+def test_the_newest_error_stays_in_sight() -> None:
+    view = view_after(9)
+    for number in range(20):
+        view.fold(ev.Noted(at=4.0, job=JOB, level="info", sentence=f"note {number}"))
+    text = drawn(job_renderable(view.snapshot(), feed=4))
+    assert "w2 died" in text
+    assert "note 19" in text
+    assert "note 16" not in text
+
+
+def test_a_terminal_shows_header_bars_workers_and_events_in_80_columns() -> None:
+    text = drawn(job_renderable(view_after(9).snapshot()))
+    assert all(len(line) <= 80 for line in text.splitlines())
+    for words in ("count [b]", "▶ running", "1 worker lost", "Map", "Shuffle", "Reduce", "w1"):
+        assert words in text
+    assert "╱" in text  # hatched, not only red
+    assert "waiting for the manager" in drawn(job_renderable({}))
+    assert "waiting for the manager" in drawn(cluster_renderable({}))
+
+
+def test_a_terminal_shows_the_clusters_workers() -> None:
+    view = ClusterView()
+    for event in story()[:7]:
+        view.fold(event)
+    text = drawn(cluster_renderable(view.snapshot()))
+    assert "1 worker · 1 slot, 0 busy · 1 lost" in text
+    assert "died: connection reset" in text
+
+
+def test_milestones_tell_each_line_once_and_wait_for_a_growing_one() -> None:
+    view, milestones, told = JobView(JOB), Milestones(), []
+    for event in story():
+        view.fold(event)
+        told += milestones.tell(view.snapshot())
+    deaths = [line for line in told if "died" in line]
+    assert deaths == [
+        "   2.00 s  w2 died (connection reset): map-1 → w1; 1 finished task runs again; cost 2.0 s of work"
+    ]
+    assert told[-1] == "   4.20 s  done in 4.2 s"
+    assert len(told) == len(set(told))
+    assert milestones.tell(view.snapshot()) == []
+
+
+def test_rates() -> None:
+    picture = view_after(13).snapshot()
+    assert rates_text(picture) == "238 B/s · 5 records/s"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (16_000_000, "16 MB"), (999_600, "1.0 MB")],
+)
+def test_bytes(number: int, text: str) -> None:
+    assert bytes_text(number) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(4018, "4,018"), (99_999, "99,999"), (5_100_000, "5.1 M"), (3e15, "3,000 T")],
+)
+def test_counts(number: float, text: str) -> None:
+    assert count_text(number) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(-1, "0.00 s"), (0.04, "0.04 s"), (4.2, "4.2 s"), (187, "3 min 07 s"), (7500, "2 h 05 min")],
+)
+def test_seconds(number: float, text: str) -> None:
+    assert seconds_text(number) == text
+
+
+def test_names() -> None:
+    names = [f"map-{number}" for number in range(8)]
+    assert names_text(names[:5]) == "map-0, map-1, map-2, map-3, map-4"
+    assert names_text(names) == "map-0, map-1, map-2, map-3 and 4 more"

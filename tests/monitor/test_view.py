@@ -1,0 +1,420 @@
+"""The folds: counts against a slow oracle, sentences, and deltas that give the snapshot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from events_strategy import JOB, events
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mrkernel.ids import TaskId, WorkerId, map_task, reduce_task
+from mrkernel.monitor import events as ev
+from mrkernel.monitor.picture import FEED_LIMIT, Json, apply
+from mrkernel.monitor.view import TROUBLES_KEPT, ClusterView, JobView
+
+W1, W2, W3 = WorkerId("w1"), WorkerId("w2"), WorkerId("w3")
+
+
+def accepted(maps: int = 4, reduces: int = 2, **fields: object) -> ev.JobAccepted:
+    defaults = {"at": 1.0, "job": JOB, "name": "count", "input_bytes": 4000, "functions": "cell"}
+    return ev.JobAccepted(**{**defaults, "maps": maps, "reduces": reduces, **fields})
+
+
+def joined(worker: WorkerId) -> ev.WorkerJoined:
+    return ev.WorkerJoined(at=0.0, worker=worker, host="here", pid=7, slots=2)
+
+
+def started(task: TaskId, worker: WorkerId, attempt: int = 1, at: float = 2.0) -> ev.AttemptStarted:
+    return ev.AttemptStarted(
+        at=at, job=JOB, task=task, attempt=attempt, worker=worker, input="a.txt"
+    )
+
+
+def finished(
+    task: TaskId, worker: WorkerId, attempt: int = 1, at: float = 3.0, **fields: int
+) -> ev.AttemptFinished:
+    sizes = {"records": 10, "pairs": 100, "bytes_in": 1000, "bytes_out": 500, **fields}
+    return ev.AttemptFinished(
+        at=at, job=JOB, task=task, attempt=attempt, worker=worker, seconds=1.0, **sizes
+    )
+
+
+def fold(*story: ev.Event, workers: Sequence[WorkerId] = (W1, W2)) -> JobView:
+    view = JobView(JOB, workers={name: joined(name) for name in workers})
+    for event in story:
+        view.fold(event)
+    return view
+
+
+def texts(view: JobView) -> list[str]:
+    return [line["text"] for line in view.snapshot()["feed"]]
+
+
+class Oracle:
+    """What a job's counts mean, said the slow way."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, ev.AttemptFinished] = {}
+        self.ended: set[tuple[str, int]] = set()
+        self.running: dict[tuple[str, int], tuple[str, int, int]] = {}
+        self.gone: set[str] = set()
+        self.troubled: set[str] = set()
+        self.over = False
+
+    def end(self, task: str, attempt: int) -> bool:
+        self.running.pop((task, attempt), None)
+        fresh = (task, attempt) not in self.ended
+        self.ended.add((task, attempt))
+        return fresh
+
+    def fold(self, e: ev.Event) -> None:
+        if self.over or getattr(e, "job", JOB) not in (JOB, None):
+            return
+        match e:
+            case ev.AttemptStarted():
+                key = (e.task, e.attempt)
+                if e.worker in self.gone:
+                    if key not in self.running:
+                        self.ended.add(key)
+                elif key not in self.ended and key not in self.running:
+                    self.running[key] = (e.worker, 0, 0)
+            case ev.Progress():
+                key = (e.task, e.attempt)
+                if key in self.running:
+                    self.running[key] = (self.running[key][0], e.records, e.bytes)
+            case ev.AttemptFinished():
+                self.end(e.task, e.attempt)
+                self.done.setdefault(e.task, e)
+            case ev.AttemptFailed():
+                if self.end(e.task, e.attempt):
+                    self.troubled.add(e.task)
+            case ev.AttemptLost():
+                fresh = self.end(e.task, e.attempt)
+                if fresh and e.task not in self.done and e.cause != "cancelled":
+                    self.troubled.add(e.task)
+            case ev.OutputLost():
+                for task in e.tasks:
+                    if self.done.pop(task, None):
+                        self.troubled.add(task)
+            case ev.WorkerLost():
+                self.gone.add(e.worker)
+                for (task, attempt), (worker, _, _) in list(self.running.items()):
+                    if worker == e.worker:
+                        self.end(task, attempt)
+                        if task not in self.done:
+                            self.troubled.add(task)
+            case ev.JobEnded():
+                self.running.clear()
+                self.over = True
+
+    def counts(self) -> dict[str, object]:
+        maps = [e for task, e in self.done.items() if task.startswith("map")]
+        reduces = [e for task, e in self.done.items() if task.startswith("reduce")]
+        live = [(task, *rest) for (task, _), rest in self.running.items()]
+        live_maps = [row for row in live if row[0].startswith("map")]
+        live_reduces = [row for row in live if row[0].startswith("reduce")]
+        again = self.troubled - set(self.done)
+        return {
+            "records": sum(e.records for e in maps) + sum(row[2] for row in live_maps),
+            "bytes": sum(e.bytes_in for e in maps) + sum(row[3] for row in live_maps),
+            "pairs": sum(e.pairs for e in maps),
+            "groups": sum(e.records for e in reduces),
+            "fetched": sum(e.bytes_in for e in reduces) + sum(row[3] for row in live_reduces),
+            "map": (len(maps), len(live_maps), sum(task[0] == "m" for task in again)),
+            "reduce": (len(reduces), len(live_reduces), sum(task[0] == "r" for task in again)),
+            "on": {w: sum(row[1] == w for row in live) for w in {row[1] for row in live}},
+        }
+
+
+@settings(max_examples=300)
+@given(events)
+def test_counts_are_exact_in_any_order(story: list[ev.Event]) -> None:
+    view, oracle = JobView(JOB), Oracle()
+    for event in story:
+        view.fold(event)
+        oracle.fold(event)
+    picture = view.snapshot()
+    bar = {
+        phase: (picture[phase]["done"], picture[phase]["running"], picture[phase]["retry"])
+        for phase in ("map", "reduce")
+    }
+    running = {name: len(row["tasks"]) for name, row in picture["workers"].items() if row["tasks"]}
+    names = ("records", "bytes", "pairs", "groups")
+    assert {
+        **{name: picture[name] for name in names},
+        "fetched": picture["shuffle"]["done"],
+        **bar,
+        "on": running,
+    } == oracle.counts()
+
+
+@settings(max_examples=200)
+@given(events, st.sets(st.integers(0, 40)), st.sets(st.integers(0, 40)), st.booleans())
+def test_deltas_give_the_snapshot(
+    story: list[ev.Event], takes: set[int], looks: set[int], cluster: bool
+) -> None:
+    """Readers that joined at different times all see the same; snapshots may fall anywhere."""
+    view = ClusterView(wall=5.0) if cluster else JobView(JOB, wall=5.0)
+    readers: list[Json] = [view.snapshot()]
+    for number, event in enumerate(story):
+        view.fold(event)
+        if number in looks:
+            readers.append(view.snapshot())
+        if number in takes and (delta := view.take_delta()) is not None:
+            delta = json.loads(json.dumps(delta))
+            readers = [apply(picture, delta) for picture in readers]
+    if (delta := view.take_delta()) is not None:
+        readers = [apply(picture, delta) for picture in readers]
+    assert view.take_delta() is None
+    final = json.loads(json.dumps(view.snapshot()))
+    assert all(picture == final for picture in readers)
+
+
+def test_a_deaths_story_is_one_growing_sentence() -> None:
+    view = fold(
+        accepted(),
+        started(map_task(0), W2, at=1.1),
+        finished(map_task(0), W2, at=2.0),
+        started(map_task(1), W2, at=2.0),
+        started(map_task(2), W1, at=2.0),
+        ev.WorkerLost(at=3.0, worker=W2, cause="connection reset"),
+    )
+    view.take_delta()
+    first = view.snapshot()
+    assert first["feed"][-1]["text"] == "w2 died (connection reset): map-1 lost; cost 1.0 s of work"
+    lost = ev.AttemptLost(
+        at=3.0, job=JOB, task=map_task(1), attempt=1, worker=W2, cause="worker w2 died"
+    )
+    view.fold(lost)  # the manager's word for what the view knows
+    view.fold(ev.OutputLost(at=3.0, job=JOB, worker=W2, tasks=(map_task(0),)))
+    view.fold(started(map_task(1), W1, attempt=2, at=3.1))
+    delta = view.take_delta()
+    assert delta is not None
+    after = apply(first, delta)
+    assert after["feed"][-1]["text"] == (
+        "w2 died (connection reset): map-1 → w1; 1 finished task runs again; cost 2.0 s of work"
+    )
+    assert len(after["feed"]) == len(first["feed"])
+    assert (after["lost_workers"], after["moved"], after["redone"]) == (1, 1, 1)
+    assert after["map"] == {"total": 4, "done": 0, "running": 2, "part": 0.0, "retry": 2}
+    assert after["troubles"]["map-1/1"]["next"] == "w1"
+    assert after["workers"]["w2"]["state"] == "dead"
+    assert after["workers"]["w2"]["tasks"] == []
+    # The death's line of the first snapshot is what it was.
+    assert first["feed"][-1]["text"].endswith("map-1 lost; cost 1.0 s of work")
+
+
+def test_the_managers_word_may_come_before_the_death() -> None:
+    view = fold(
+        accepted(),
+        started(map_task(1), W2),
+        ev.AttemptLost(
+            at=3.0, job=JOB, task=map_task(1), attempt=1, worker=W2, cause="worker w2 died"
+        ),
+        ev.WorkerLost(at=3.0, worker=W2, cause="no beat for 5.0 s"),
+    )
+    assert texts(view)[-1] == "w2 died (no beat for 5.0 s): map-1 lost; cost 1.0 s of work"
+
+
+def test_output_lost_is_taken_out_of_the_sums_until_it_is_done_again() -> None:
+    view = fold(accepted(maps=2), finished(map_task(0), W2), finished(map_task(1), W1))
+    view.fold(ev.OutputLost(at=4.0, job=JOB, worker=W2, tasks=(map_task(0),)))
+    picture = view.snapshot()
+    assert (picture["records"], picture["shuffle"]["total"], picture["map"]["done"]) == (10, 500, 1)
+    view.fold(finished(map_task(0), W1, attempt=2, records=11))
+    picture = view.snapshot()
+    assert (picture["records"], picture["shuffle"]["total"]) == (21, 1000)
+    assert picture["map"]["retry"] == 0
+
+
+def test_the_runner_up_of_a_race_and_a_cancelled_attempt_are_no_losses() -> None:
+    view = fold(
+        accepted(),
+        started(map_task(0), W1),
+        started(map_task(0), W2, attempt=2),
+        finished(map_task(0), W2, attempt=2),
+        ev.AttemptLost(at=3.0, job=JOB, task=map_task(0), attempt=1, worker=W1, cause="w2 won"),
+        started(map_task(1), W1),
+        ev.AttemptLost(at=3.0, job=JOB, task=map_task(1), attempt=1, worker=W1, cause="cancelled"),
+    )
+    picture = view.snapshot()
+    assert picture["troubles"] == {}
+    assert (picture["moved"], picture["failed"], picture["map"]["retry"]) == (0, 0, 0)
+    assert not [line for line in picture["feed"] if line["level"] == "error"]
+
+
+def test_progress_moves_bars_and_the_newest_word_counts() -> None:
+    view = fold(accepted(), started(map_task(0), W1), started(reduce_task(0), W2))
+    for size in (200, 700, 500):
+        view.fold(
+            ev.Progress(
+                at=2.5, job=JOB, task=map_task(0), attempt=1, worker=W1, records=size, bytes=size
+            )
+        )
+    view.fold(
+        ev.Progress(at=2.5, job=JOB, task=reduce_task(0), attempt=1, worker=W2, records=0, bytes=30)
+    )
+    picture = view.snapshot()
+    assert picture["map"]["part"] == 0.5  # of 4,000 bytes in 4 tasks
+    assert picture["workers"]["w1"]["tasks"][0]["part"] == 0.5
+    assert (picture["bytes"], picture["records"]) == (500, 500)
+    assert picture["shuffle"]["done"] == 30
+
+
+def test_the_shuffle_expects_what_the_maps_to_come_will_give() -> None:
+    view = fold(accepted(maps=4), finished(map_task(0), W1))
+    assert view.snapshot()["shuffle"] == {"total": 500, "expected": 2000, "done": 0}
+
+
+def test_a_map_only_job_gives_out_what_its_maps_do_and_shuffles_nothing() -> None:
+    picture = fold(accepted(maps=1, reduces=0), finished(map_task(0), W1)).snapshot()
+    assert (picture["pairs_out"], picture["bytes_out"]) == (100, 500)
+    assert picture["shuffle"] == {"total": 0, "expected": 0, "done": 0}
+
+
+def test_the_rate_is_that_of_the_last_seconds_and_in_the_end_of_the_whole() -> None:
+    view = fold(accepted(maps=100, at=0.0))
+    for second in range(1, 11):
+        size = 1000 if second <= 5 else 3000
+        view.fold(finished(map_task(second), W1, at=float(second), bytes_in=size))
+    assert view.snapshot()["bytes_per_s"] == pytest.approx(3000, rel=0.4)
+    view.fold(ev.JobEnded(at=10.0, job=JOB, outcome="done", sentence=""))
+    assert view.snapshot()["bytes_per_s"] == 2000
+
+
+def test_a_failure_and_its_second_try() -> None:
+    view = fold(accepted(), started(map_task(3), W1))
+    view.fold(
+        ev.AttemptFailed(
+            at=3.0, job=JOB, task=map_task(3), attempt=1, worker=W1, sentence="SIGSEGV"
+        )
+    )
+    view.fold(started(map_task(3), W2, attempt=2))
+    picture = view.snapshot()
+    assert picture["feed"][-1]["text"] == "map-3 failed on w1: SIGSEGV"
+    assert picture["troubles"] == {
+        "map-3/1": {
+            "task": "map-3",
+            "attempt": 1,
+            "worker": "w1",
+            "at": 3.0,
+            "state": "failed",
+            "sentence": "SIGSEGV",
+            "next": "w2",
+        }
+    }
+    assert (picture["failed"], picture["moved"]) == (1, 1)
+
+
+def test_after_the_end_nothing_moves() -> None:
+    view = fold(
+        accepted(),
+        started(map_task(0), W1),
+        ev.JobEnded(at=4.0, job=JOB, outcome="cancelled", sentence="interrupted"),
+    )
+    before = view.snapshot()
+    assert before["workers"]["w1"]["tasks"] == []
+    assert before["map"]["running"] == 0
+    view.fold(finished(map_task(0), W1))
+    view.fold(ev.WorkerLost(at=9.0, worker=W1, cause="retired"))
+    assert view.snapshot() == before
+    view.fold(ev.JobForgotten(at=9.0, job=JOB))
+    assert view.snapshot()["forgotten"] is True
+
+
+def test_rows_and_lines_are_bounded_and_say_how_many_there_were() -> None:
+    view = fold(accepted(maps=300))
+    for index in range(300):
+        view.fold(
+            ev.AttemptFailed(
+                at=2.0, job=JOB, task=map_task(index), attempt=1, worker=W1, sentence="x"
+            )
+        )
+    picture = view.snapshot()
+    assert len(picture["troubles"]) == TROUBLES_KEPT
+    assert len(picture["feed"]) == FEED_LIMIT
+    assert picture["older"] == 301 - FEED_LIMIT
+    assert picture["failed"] == 300
+
+
+def test_dropped_rows_leave_the_readers_picture_too() -> None:
+    view = fold(accepted(maps=300))
+    picture = view.snapshot()
+    for index in range(TROUBLES_KEPT + 20):
+        view.fold(
+            ev.AttemptFailed(
+                at=2.0, job=JOB, task=map_task(index), attempt=1, worker=W1, sentence="x"
+            )
+        )
+        if index == TROUBLES_KEPT - 5:
+            delta = view.take_delta()
+            assert delta is not None
+            picture = apply(picture, delta)
+    delta = view.take_delta()
+    assert delta is not None
+    assert delta["drop"] == {"troubles": [f"map-{index}/1" for index in range(20)]}
+    assert apply(picture, delta) == view.snapshot()
+
+
+def test_a_field_that_changed_and_came_back_is_told_to_who_saw_it_changed() -> None:
+    view = fold(accepted())
+    view.take_delta()
+    view.fold(started(map_task(0), W1))
+    seen = view.snapshot()
+    assert seen["map"]["running"] == 1
+    view.fold(
+        ev.AttemptLost(at=2.0, job=JOB, task=map_task(0), attempt=1, worker=W1, cause="cancelled")
+    )
+    delta = view.take_delta()
+    assert delta is not None
+    assert apply(seen, delta)["map"]["running"] == 0
+
+
+def test_a_line_that_left_the_feed_may_still_grow_unseen() -> None:
+    view = fold(
+        accepted(), started(map_task(0), W2), ev.WorkerLost(at=2.0, worker=W2, cause="reset")
+    )
+    for _ in range(FEED_LIMIT + 5):
+        view.fold(ev.Noted(at=3.0, job=JOB, level="info", sentence="hello"))
+    view.fold(started(map_task(0), W1, attempt=2))
+    assert view.snapshot()["moved"] == 1
+
+
+def test_the_clusters_workers_and_jobs() -> None:
+    view = ClusterView()
+    for event in (
+        joined(W1),
+        joined(W2),
+        accepted(),
+        started(map_task(0), W1),
+        started(map_task(1), W2),
+        ev.WorkerBeat(at=2.0, worker=W1, cpu_percent=98.4, memory_bytes=1000),
+        ev.WorkerLost(at=3.0, worker=W2, cause="connection reset"),
+    ):
+        view.fold(event)
+    picture = view.snapshot()
+    assert (picture["slots"], picture["busy"]) == (2, 1)
+    view.fold(started(map_task(2), W1))
+    view.fold(finished(map_task(2), W1))
+    assert (view.snapshot()["busy"], view.snapshot()["workers"]["w1"]["maps"]) == (1, 1)
+    assert picture["workers"]["w1"]["tasks"] == [{"task": "count map-0", "attempt": 1}]
+    assert picture["workers"]["w1"]["cpu"] == 98
+    assert picture["workers"]["w2"]["state"] == "dead"
+    assert list(view.workers()) == ["w1"]
+    view.fold(ev.JobEnded(at=4.0, job=JOB, outcome="done", sentence=""))
+    assert view.snapshot()["busy"] == 0
+    assert view.snapshot()["jobs"][JOB]["state"] == "done"
+    view.fold(ev.JobForgotten(at=4.0, job=JOB))
+    assert view.snapshot()["jobs"] == {}
+
+
+def test_suspect_and_back() -> None:
+    view = fold(accepted(), ev.WorkerSuspect(at=2.0, worker=W1, silent_s=0.4))
+    assert view.snapshot()["workers"]["w1"]["cause"] == "no beat for 0.40 s"
+    view.fold(ev.WorkerAlive(at=2.5, worker=W1))
+    row = view.snapshot()["workers"]["w1"]
+    assert (row["state"], row["cause"]) == ("alive", "")
+    assert texts(view)[-2:] == ["w1 is suspect: no beat for 0.40 s", "w1 beats again"]

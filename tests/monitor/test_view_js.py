@@ -1,0 +1,294 @@
+"""The browser module in a browser: it says what the Python side says, and draws what it should."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from events_strategy import JOB, events
+from hypothesis import HealthCheck, Phase, given, settings
+
+import mrkernel.monitor
+from mrkernel.ids import WorkerId, map_task
+from mrkernel.monitor import events as ev
+from mrkernel.monitor import quantities, text
+from mrkernel.monitor.view import ClusterView, JobView
+
+pytestmark = pytest.mark.browser
+
+STATIC = Path(mrkernel.monitor.__file__).parent / "static"
+W1, W2 = WorkerId("w1"), WorkerId("w2")
+
+PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
+<link rel="stylesheet" href="/view.css">
+<body style="margin:0;background:BACKGROUND"><div id="out"></div><script type="module">
+import * as view from "/view.js";
+window.view = view;
+window.mounted = 0;
+window.begin = (payloads) => {
+  let hear;
+  window.resyncs = 0;
+  window.stop?.();
+  window.stop = view.mount(document.getElementById("out"), {
+    subscribe(f) { hear = f; window.mounted += 1; return () => { window.mounted -= 1; }; },
+    resync() { window.resyncs += 1; },
+  });
+  window.hear = (payload) => new Promise((done) => {
+    hear(payload);
+    requestAnimationFrame(() => requestAnimationFrame(done));
+  });
+  const start = Promise.resolve();
+  return payloads.reduce((before, payload) => before.then(() => window.hear(payload)), start);
+};
+document.body.dataset.ready = "yes";
+</script>"""
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves view.js, view.css and the page that loads them."""
+
+    def do_GET(self) -> None:
+        if self.path in ("/light", "/dark"):
+            page = PAGE.replace("BACKGROUND", "#ffffff" if self.path == "/light" else "#14171c")
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(page.encode())
+        else:
+            super().do_GET()
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    handler = functools.partial(Handler, directory=str(STATIC))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+    )
+    if not found:
+        pytest.skip("needs Chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as api:
+        browser = api.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, site: str) -> Iterator[Any]:
+    page = browser.new_page(viewport={"width": 900, "height": 700})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{site}/light")
+    page.wait_for_selector("body[data-ready]", state="attached")
+    yield page
+    page.close()
+    assert errors == []
+
+
+def begin(page: Any, *payloads: dict[str, Any]) -> None:
+    page.evaluate("(payloads) => begin(payloads)", list(payloads))
+
+
+def running() -> JobView:
+    view = JobView(JOB)
+    for event in (
+        ev.WorkerJoined(at=0.0, worker=W1, host="h", pid=1, slots=1),
+        ev.WorkerJoined(at=0.0, worker=W2, host="h", pid=2, slots=1),
+        ev.JobAccepted(
+            at=1.0,
+            job=JOB,
+            name="<img src=x onerror=alert(1)>",
+            maps=4,
+            reduces=2,
+            input_bytes=4000,
+            functions="<b>cell</b>",
+        ),
+        ev.AttemptStarted(at=1.0, job=JOB, task=map_task(0), attempt=1, worker=W2, input="<u>"),
+    ):
+        view.fold(event)
+    view.take_delta()
+    return view
+
+
+def test_it_says_what_the_python_side_says(page: Any) -> None:
+    """One sentence in two languages must not drift apart."""
+    numbers = [0, 0.994, 0.996, 4.24, 9.94, 9.96, 99.94, 99.96, 187, 999.4, 999.6, 7500, 99_999]
+    numbers += [100_000, 999_499, 999_501, 5_100_000, 48_200_000, 3e9, 3e15, 4e18]
+    said = page.evaluate(
+        "(ns) => ns.map((n) => [view.bytesText(n), view.countText(n), view.secondsText(n)])",
+        numbers,
+    )
+    for number, sentences in zip(numbers, said, strict=True):
+        functions = (quantities.bytes_text, quantities.count_text, quantities.seconds_text)
+        assert sentences == [function(number) for function in functions], number
+
+    @settings(
+        max_examples=60,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+        database=None,
+    )
+    @given(events)
+    def compare(story: list[ev.Event]) -> None:
+        view = JobView(JOB)
+        deltas = []
+        first = view.snapshot()
+        for number, event in enumerate(story):
+            view.fold(event)
+            if number % 5 == 0:
+                deltas.append(view.take_delta())
+        deltas = [delta for delta in [*deltas, view.take_delta()] if delta is not None]
+        picture = view.snapshot()
+        there = page.evaluate(
+            """([first, deltas]) => {
+              const p = deltas.reduce(view.apply, first), phases = ["map", "shuffle", "reduce"];
+              return [p, view.lossesText(p), view.ratesText(p), view.elapsed(p),
+                      phases.map((f) => view.barText(p, f)),
+                      phases.map((f) => view.barParts(p, f))];
+            }""",
+            [first, deltas],
+        )
+        phases = text.PHASES
+        assert there[0] == json.loads(json.dumps(picture))
+        assert there[1:5] == [
+            text.losses_text(picture),
+            text.rates_text(picture),
+            pytest.approx(text.elapsed_s(picture)),
+            [text.bar_text(picture, phase) for phase in phases],
+        ]
+        assert there[5] == [pytest.approx(text.bar_parts(picture, phase)) for phase in phases]
+
+    compare()
+
+
+def test_data_is_text_whatever_it_holds(page: Any) -> None:
+    view = running()
+    view.fold(ev.WorkerLost(at=2.0, worker=W2, cause="<script>alert(1)</script>"))
+    view.fold(ev.Noted(at=2.0, job=JOB, level="error", sentence="<img src=x>"))
+    begin(page, {"snapshot": view.snapshot()})
+    assert page.locator("#out img, #out script, #out b b, #out u").count() == 0
+    assert "<img src=x onerror=alert(1)>" in page.inner_text(".mrk-name")
+    assert "<script>alert(1)</script>" in page.inner_text(".mrk-table")
+
+
+def test_it_is_compact_opens_itself_at_a_loss_and_folds_in_the_end(page: Any) -> None:
+    view = running()
+    begin(page, {"snapshot": view.snapshot()})
+    assert not page.is_visible(".mrk-table")
+    height = page.locator(".mrk-card").bounding_box()["height"]
+    assert 100 <= height <= 130
+    assert page.locator("[role=progressbar]").count() == 3
+    assert page.get_attribute("[data-phase=map]", "aria-valuetext") == "0 of 4 · 1 running"
+
+    view.fold(ev.WorkerLost(at=2.0, worker=W2, cause="connection reset"))
+    page.evaluate("(p) => hear(p)", {"delta": view.take_delta()})
+    assert page.is_visible(".mrk-table")
+    assert "died at 1.0 s: connection reset" in page.inner_text(".mrk-table")
+    assert "w2 died (connection reset): map-0 lost" in page.inner_text(".mrk-feed")
+    assert page.inner_text(".mrk-loss") == "1 worker lost"
+    # Hatched, not only red.
+    assert "gradient" in page.evaluate(
+        "getComputedStyle(document.querySelector('.mrk-again')).backgroundImage"
+    )
+    assert page.locator("[data-phase=map] .mrk-again").bounding_box()["width"] > 20
+
+    view.fold(ev.JobEnded(at=5.2, job=JOB, outcome="done", sentence=""))
+    page.evaluate("(p) => hear(p)", {"delta": view.take_delta()})
+    assert page.locator(".mrk-card").bounding_box()["height"] <= 45
+    assert "4.2 s" in page.inner_text(".mrk-facts")
+
+
+def test_the_toggle_is_a_button_and_its_reader_decides(page: Any) -> None:
+    view = running()
+    begin(page, {"snapshot": view.snapshot()})
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "mrk-toggle"
+    page.keyboard.press("Enter")
+    assert page.get_attribute(".mrk-toggle", "aria-expanded") == "true"
+    assert page.is_visible(".mrk-table")
+    view.fold(ev.JobEnded(at=5.2, job=JOB, outcome="done", sentence=""))
+    page.evaluate("(p) => hear(p)", {"delta": view.take_delta()})
+    assert page.inner_text(".mrk-chip") == "✓ done"
+    assert page.is_visible(".mrk-table")  # stays open: the reader opened it
+    page.click(".mrk-toggle")
+    assert not page.is_visible(".mrk-table")
+
+
+def test_a_failed_job_stays_open_and_says_why(page: Any) -> None:
+    view = running()
+    view.fold(ev.JobEnded(at=3.0, job=JOB, outcome="failed", sentence="map-0 raised"))
+    begin(page, {"snapshot": view.snapshot()})
+    assert page.inner_text(".mrk-why") == "map-0 raised"
+    assert page.is_visible(".mrk-table")
+    assert page.inner_text(".mrk-chip") == "✗ failed"
+
+
+def test_after_a_gap_it_asks_and_the_snapshot_brings_it_back(page: Any) -> None:
+    view = running()
+    begin(page, {"snapshot": view.snapshot()})
+    for number in range(3):
+        view.fold(ev.Noted(at=2.0, job=JOB, level="info", sentence=f"note {number}"))
+        delta = view.take_delta()
+    page.evaluate("(p) => hear(p)", {"delta": delta})
+    assert page.evaluate("resyncs") == 1
+    page.evaluate("(p) => hear(p)", {"snapshot": view.snapshot()})
+    page.click(".mrk-toggle")
+    assert "note 2" in page.inner_text(".mrk-feed")
+    # A delta that the snapshot holds already changes nothing and asks for nothing.
+    page.evaluate("(p) => hear(p)", {"delta": delta})
+    assert page.evaluate("resyncs") == 1
+
+
+@pytest.mark.parametrize("width", [320, 400, 700, 900])
+@pytest.mark.parametrize("kind", ["job", "cluster"])
+def test_nothing_sticks_out_at_any_width(page: Any, width: int, kind: str) -> None:
+    view = running() if kind == "job" else ClusterView()
+    view.fold(ev.WorkerJoined(at=1.5, worker=WorkerId("w-long-name-3"), host="h", pid=1, slots=1))
+    view.fold(ev.WorkerLost(at=2.0, worker=W2, cause="no beat for 5.0 s " * 5))
+    page.set_viewport_size({"width": width, "height": 700})
+    begin(page, {"snapshot": view.snapshot()})
+    out = page.evaluate(
+        """() => [...document.querySelectorAll('.mrk-card *')].filter((e) => {
+          const r = e.getBoundingClientRect();
+          return r.width && !e.closest('.mrk-said') && r.right > innerWidth + 1;
+        }).map((e) => e.className)"""
+    )
+    assert out == []
+
+
+def test_dark_is_dark_and_readable(browser: Any, site: str) -> None:
+    page = browser.new_page()
+    page.goto(f"{site}/dark")
+    page.wait_for_selector("body[data-ready]", state="attached")
+    begin(page, {"snapshot": running().snapshot()})
+    assert page.get_attribute(".mrk", "data-theme") == "dark"
+    page.close()
+
+
+def test_it_leaves_nothing_behind(page: Any) -> None:
+    begin(page, {"snapshot": running().snapshot()})
+    page.evaluate("stop()")
+    assert page.evaluate("mounted") == 0
+    assert page.inner_html("#out") == ""
