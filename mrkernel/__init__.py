@@ -5,13 +5,12 @@ The names of ``__all__`` are the public ones; they are imported when they are fi
 
 from __future__ import annotations
 
-import importlib
-import logging
-from typing import TYPE_CHECKING, Any
+import importlib as _importlib
+import logging as _logging
 
 __version__ = "0.1.0.dev0"
 
-logging.getLogger("mrkernel").addHandler(logging.NullHandler())
+_logging.getLogger("mrkernel").addHandler(_logging.NullHandler())
 
 #: Public name → module that has it.
 _HOMES = {
@@ -47,8 +46,9 @@ _HOMES = {
     ),
 }
 
-__all__ = [*_HOMES, "load_ipython_extension", "unload_ipython_extension"]  # noqa: PLE0604
+__all__ = [*_HOMES, "load_ipython_extension", "unload_ipython_extension"]
 
+TYPE_CHECKING = False  # what typing's constant is at run time, without importing typing
 if TYPE_CHECKING:
     from mrkernel.engines.api import run, submit
     from mrkernel.engines.job import Job
@@ -58,13 +58,14 @@ if TYPE_CHECKING:
     from mrkernel.errors import *  # noqa: F403
     from mrkernel.job.counters import counter
     from mrkernel.job.spec import JobSpec
+del TYPE_CHECKING
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'mrkernel' has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
+    value: object = getattr(_importlib.import_module(home), name)
     globals()[name] = value
     return value
 
@@ -73,14 +74,14 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def load_ipython_extension(shell: Any) -> None:
+def load_ipython_extension(shell: object) -> None:
     """``%load_ext mrkernel``: register the magics."""
     from mrkernel.jupyter.magic import load
 
     load(shell)
 
 
-def unload_ipython_extension(shell: Any) -> None:
+def unload_ipython_extension(shell: object) -> None:
     """``%unload_ext mrkernel``: remove the magics and stop the cluster inside this session."""
     from mrkernel.jupyter.magic import unload
 

@@ -16,7 +16,7 @@
     │   └── CorruptRunError     a block of map output fails its checksum
     ├── ProtocolError           a peer, or we, broke the wire protocol
     │   ├── LocalProtocolError  our fault
-    │   └── RemoteProtocolError the peer's fault
+    │   └── RemoteProtocolError the peer's fault; PictureGap (monitor): a delta was missed
     ├── SecurityError           a proof failed; nothing more is said to the peer
     └── InvalidTransition       a bug of ours: an event without a row in a table; has ``story``
 
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 class MRKernelError(Exception):
     """Root of everything this package raises on purpose."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Lines IPython shows in place of our own frames: the sentence says all there is to do."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class JobSpecError(MRKernelError):
@@ -93,8 +97,8 @@ class TaskFailedError(JobError):
     def _render_traceback_(self) -> list[str]:
         """Lines IPython shows in place of our own frames: only the user's code is of interest."""
         if self.failure is None:
-            return [f"{type(self).__name__}: {self}"]
-        return self.failure.render().splitlines()
+            return super()._render_traceback_()
+        return [f"{type(self).__name__}: {self}", "", *self.failure.render().splitlines()]
 
 
 class JobCancelledError(JobError):

@@ -83,10 +83,12 @@ def main(argv: list[str] | None = None) -> int:
                 embedded=arguments.embedded,
             )
         )
-        ready = {"connection_file": str(cluster.connection_file), "manager_pid": cluster.manager_pid}
+        ready = {
+            "connection_file": str(cluster.connection_file),
+            "manager_pid": cluster.manager_pid,
+        }
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
-        import mrkernel.worker.server
         from mrkernel.worker.task_runner import warm_up
 
         warm_up()

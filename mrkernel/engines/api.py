@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from mrkernel.config import API, JobOptions
 from mrkernel.engines.choose import choose_engine
+from mrkernel.engines.cluster import run_to_end, submit_job
 from mrkernel.engines.job import Job
-from mrkernel.engines.prepare import prepare
 from mrkernel.engines.result import JobResult
-from mrkernel.errors import JobSpecError
 
 
 def submit(mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any) -> Job:
@@ -31,20 +28,7 @@ def submit(mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any)
         OutputExistsError: the output is there already.
         TaskFailedError: mapper or reducer fail on the first records.
     """
-    chosen = JobOptions.from_keywords(options, API)
-    if inputs is None:
-        raise JobSpecError("the job has no input: give a path, a glob, or an iterable of records")
-    engine, _ = choose_engine(chosen.on)
-    prepared = prepare(
-        mapper,
-        inputs,
-        reducer,
-        chosen,
-        slots=engine.slots,
-        in_process=engine.label == "this process",
-        cwd=Path.cwd(),
-    )
-    return engine.submit_prepared(prepared)
+    return submit_job(lambda o: choose_engine(o.on)[0], mapper, inputs, reducer, options)
 
 
 def run(mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any) -> JobResult:
@@ -53,9 +37,4 @@ def run(mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any) ->
     Raises:
         JobError: it failed or was cancelled.
     """
-    job = submit(mapper, inputs, reducer, **options)
-    try:
-        return job.result()
-    except KeyboardInterrupt:
-        job.settle()
-        raise
+    return run_to_end(submit(mapper, inputs, reducer, **options))

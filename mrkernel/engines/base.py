@@ -43,6 +43,8 @@ class Engine(Protocol):
 
     #: for people: "this process", "the cluster inside this session"
     label: str
+    #: whether functions are used as they are, in the process that submits
+    in_process: bool
 
     @property
     def slots(self) -> int:

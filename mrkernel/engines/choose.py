@@ -75,6 +75,3 @@ def close_clients() -> None:
     """Hang up on every manager."""
     while _clients:
         _clients.popitem()[1].close()
-
-
-

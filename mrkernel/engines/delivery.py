@@ -11,7 +11,14 @@ from mrkernel.data.host import host_id
 from mrkernel.engines.result import JobResult, ResultPart
 from mrkernel.errors import ClusterError
 from mrkernel.protocol.messages import Ended, PartPlace
-from mrkernel.shuffle.run import RunIndex, file_read, memory_index, memory_read, read_index, tail_index
+from mrkernel.shuffle.run import (
+    RunIndex,
+    file_read,
+    memory_index,
+    memory_read,
+    read_index,
+    tail_index,
+)
 from mrkernel.shuffle.transfer import RunReader
 
 #: Results up to this size come along at the end; larger ones stay in the cluster and are read when
@@ -63,9 +70,7 @@ def _part(
         data = path.read_bytes() if _is_here(place, path) else read_remote(place, 0, -1)
     if data is not None:
         read = memory_read(data)
-        return ResultPart(
-            place.index, place.pairs, place.nbytes, read, partial(memory_index, data)
-        )
+        return ResultPart(place.index, place.pairs, place.nbytes, read, partial(memory_index, data))
     if _is_here(place, path):
         return ResultPart(
             place.index, place.pairs, place.nbytes, file_read(path), partial(read_index, path)

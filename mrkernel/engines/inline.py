@@ -18,7 +18,7 @@ from pathlib import Path
 from mrkernel.engines.base import OnPrint, PreparedJob
 from mrkernel.engines.delivery import deliver
 from mrkernel.engines.job import Job
-from mrkernel.errors import InputError, JobSpecError, TaskFailedError
+from mrkernel.errors import JobSpecError, TaskFailedError
 from mrkernel.job import counters, randomness
 from mrkernel.job.failure import Failure, UserCodeError
 from mrkernel.manager.events import Event, PeerId, PeerJoined, Received
@@ -51,6 +51,7 @@ class InlineEngine:
 
     label = "this process"
     slots = SLOTS
+    in_process = True
 
     def submit_prepared(self, prepared: PreparedJob, on_print: OnPrint | None = None) -> Job:
         """Run the job to its end; the Job that comes back has ended."""
@@ -61,7 +62,7 @@ class InlineEngine:
             with randomness.seeded(prepared.spec.seed, "inline"), counters.collect():
                 ended = run.run()
             name = f"inline-{next(_numbers)}"
-            job = Job(name, prepared.spec.name, picture=run.picture, cancel=lambda: None)
+            job = Job(name, prepared.spec.name, watch=lambda: run.picture, cancel=lambda: None)
             if ended.outcome == "done":
                 job.succeed(
                     deliver(
@@ -154,7 +155,7 @@ class _InlineRun:
         except UserCodeError as error:
             self.error = error.__cause__ or error
             return Failed(*me, error.failure)
-        except InputError as error:
+        except JobSpecError as error:
             self.error = error
             return Failed(*me, Failure(kind="input", sentence=str(error)))
         except FetchError as error:

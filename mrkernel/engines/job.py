@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from functools import cached_property
 from typing import Any
 
 from mrkernel.engines.result import JobResult
@@ -22,7 +24,6 @@ class Job:
     Attributes:
         id: as the cluster calls it, "j3".
         name: as the user calls it.
-        picture: the live view's data, kept up to date by the engine.
         notes: what was remarked while it was prepared, one sentence each.
     """
 
@@ -31,23 +32,28 @@ class Job:
         job_id: str,
         name: str,
         *,
-        picture: Picture,
+        watch: Callable[[], Picture],
         cancel: Callable[[], None],
         notes: tuple[str, ...] = (),
     ) -> None:
         self.id = job_id
         self.name = name
-        self.picture = picture
         self.notes = notes
+        self._watch = watch
         self._cancel = cancel
         self._outcome: Future[JobResult] = Future()
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r}: {self.status}>"
 
+    @cached_property
+    def picture(self) -> Picture:
+        """The live view's data; kept up to date by the engine from the first look on."""
+        return self._watch()
+
     @property
     def status(self) -> str:
-        """"running", "done", "failed" or "cancelled"."""
+        """ "running", "done", "failed" or "cancelled"."""
         if not self._outcome.done():
             return "running"
         error = self._outcome.exception()
@@ -112,6 +118,16 @@ class Job:
         self.cancel()
         return self.wait(timeout)
 
+    def last_picture(self, timeout: float = 0.5) -> dict[str, Any]:
+        """Return the picture; of an ended job the last one, which may come a moment later."""
+        deadline = time.monotonic() + timeout
+        while self._outcome.done() and time.monotonic() < deadline:
+            picture = self.picture.snapshot()
+            if picture and picture["ended"] is not None:
+                break
+            time.sleep(0.005)
+        return self.picture.snapshot()
+
     def __await__(self) -> Generator[Any, None, JobResult]:
         return asyncio.wrap_future(self._outcome).__await__()
 
@@ -130,4 +146,3 @@ class Job:
     def on_end(self, call: Callable[[Job], None]) -> None:
         """Call ``call`` when it has ended, from whatever thread; at once if it has."""
         self._outcome.add_done_callback(lambda _: call(self))
-

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import os
 import signal
 import threading
 import time
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mrkernel.deploy.local import SupervisorProcess, usable_cores
 from mrkernel.engines.base import OnPrint, PreparedJob
+from mrkernel.engines.cluster import Cluster
 from mrkernel.engines.job import Job
-from mrkernel.engines.result import JobResult
 from mrkernel.errors import ClusterError, JobSpecError, NoWorkersError
+
+if TYPE_CHECKING:
+    from mrkernel.engines.remote import ManagerClient
 
 #: An embedded cluster has at most so many workers, however many cores there are.
 MOST_WORKERS = 4
 JOIN_S = 30.0
 
 
-class LocalCluster:
+class LocalCluster(Cluster):
     """A cluster on this machine: a context manager, sync and async, and an engine.
 
     Args:
         workers: how many; None: up to 4.
         slots: of each worker; None: together as many as there are usable cores, at least one each.
+        visible: whether other programs of yours choose it when they look for a manager.
 
     Attributes:
         slots_of_workers: slots of each worker, as planned.
-        client: the connection to its manager.
 
     Example:
         >>> with LocalCluster(workers=2) as cluster:
@@ -41,7 +42,7 @@ class LocalCluster:
     """
 
     def __init__(
-        self, workers: int | None = None, slots: int | None = None, *, embedded: bool = False
+        self, workers: int | None = None, slots: int | None = None, *, visible: bool = False
     ) -> None:
         if workers is not None and workers < 1:
             raise JobSpecError(f"workers={workers}: a cluster has at least one worker")
@@ -51,20 +52,34 @@ class LocalCluster:
         count = workers if workers is not None else min(MOST_WORKERS, cores)
         shares = [max(1, cores * (i + 1) // count - cores * i // count) for i in range(count)]
         self.slots_of_workers = [slots] * count if slots is not None else shares
-        self._supervisor = SupervisorProcess(self.slots_of_workers, embedded=embedded)
-        label = "the cluster inside this session" if embedded else "a local cluster"
-        try:
-            # Imported while the supervisor starts: two processors, two starts.
-            from mrkernel.engines.remote import ManagerClient
-
-            self.client = ManagerClient(self._supervisor.wait_ready(), label)
-        except BaseException:
-            self._supervisor.stop()
-            raise
-        self.label = label
+        self._supervisor = SupervisorProcess(self.slots_of_workers, embedded=not visible)
+        self.label = "a local cluster"
+        self._client: ManagerClient | None = None
+        self._starting = threading.Lock()
         self._owner = os.getpid()
         self._stopped = False
         atexit.register(self.stop)
+
+    @property
+    def client(self) -> ManagerClient:
+        """The connection to its manager; the first use waits until it is up.
+
+        Raises:
+            ClusterError: it did not start, or it was stopped.
+        """
+        with self._starting:
+            if self._client is None:
+                if self._stopped:
+                    raise ClusterError("this cluster was stopped: start a new one")
+                # Imported while the supervisor starts: two processors, two starts.
+                from mrkernel.engines.remote import ManagerClient
+
+                try:
+                    self._client = ManagerClient(self._supervisor.wait_ready(), self.label)
+                except BaseException:
+                    self._supervisor.stop()
+                    raise
+            return self._client
 
     @property
     def address(self) -> str:
@@ -79,28 +94,13 @@ class LocalCluster:
     @property
     def alive(self) -> bool:
         """Whether it can still run jobs."""
-        return not self._stopped and self._supervisor.alive and not self.client.closed
+        lost = self._client is not None and self._client.closed
+        return not self._stopped and self._supervisor.alive and not lost
 
     def __repr__(self) -> str:
         return f"<LocalCluster: {len(self.slots_of_workers)} workers, {self.slots} slots>"
 
-    # --- jobs -------------------------------------------------------------------------------------
-
-    def submit(
-        self, mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any
-    ) -> Job:
-        """Start a job here; see ``mrkernel.submit``."""
-        from mrkernel.engines.api import submit
-
-        return submit(mapper, inputs, reducer, on=self, **options)
-
-    def run(
-        self, mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any
-    ) -> JobResult:
-        """Run a job here to its end; see ``mrkernel.run``."""
-        from mrkernel.engines.api import run
-
-        return run(mapper, inputs, reducer, on=self, **options)
+    # --- jobs ---------------------------------------------------------------------------------------
 
     def submit_prepared(self, prepared: PreparedJob, on_print: OnPrint | None = None) -> Job:
         """Send a job that passed its checks."""
@@ -156,30 +156,13 @@ class LocalCluster:
             return
         self._stopped = True
         atexit.unregister(self.stop)
-        self.client.close()
+        if self._client is not None:
+            self._client.close()
         self._supervisor.stop()
 
-    def __enter__(self) -> LocalCluster:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Stop it; so does leaving its ``with`` block."""
         self.stop()
-
-    async def __aenter__(self) -> LocalCluster:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await asyncio.get_running_loop().run_in_executor(None, self.stop)
 
 
 _embedded: LocalCluster | None = None
@@ -192,7 +175,8 @@ def embedded_cluster() -> tuple[LocalCluster, bool]:
     with _embedded_lock:
         if _embedded is not None and _embedded.alive:
             return _embedded, False
-        _embedded = LocalCluster(embedded=True)
+        _embedded = LocalCluster()
+        _embedded.label = "the cluster inside this session"
         return _embedded, True
 
 

@@ -6,9 +6,8 @@ Everything that can be refused is refused here, before a task runs.
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from mrkernel.data.inputs import resolve
 from mrkernel.data.outputs import check_output
 from mrkernel.data.records import Batch, open_split
 from mrkernel.data.splits import MemorySplit, Split
-from mrkernel.engines.base import PreparedJob
+from mrkernel.engines.base import Engine, PreparedJob
 from mrkernel.errors import JobSpecError, TaskFailedError
 from mrkernel.job.builtins import builtin_combiner, builtin_reducer
 from mrkernel.job.failure import UserCodeError
@@ -43,25 +42,25 @@ MAP_ONLY = "none"
 
 def prepare(
     mapper: Any,
-    inputs: Any,
+    inputs: Sequence[Any],
     reducer: Any,
     options: JobOptions,
+    choose: Callable[[], Engine],
     *,
-    slots: int,
-    in_process: bool = False,
+    names: Sequence[str | None] | None = None,
     cwd: Path | None = None,
     label: str = "",
     cells: dict[str, str] | None = None,
-) -> PreparedJob:
+) -> tuple[PreparedJob, Engine]:
     """Check and gather all that a job needs.
 
     Args:
         mapper: function or class.
-        inputs: a path, glob or directory, or a list of these; or an iterable, DataFrame or Arrow
-            table of records (a list of str is a list of paths: pass ``iter(lines)`` for records).
+        inputs: paths, globs, directories, and in-memory things, each one input.
         reducer: function, class, name of a built-in, or "none" for a map-only job.
-        slots: of the cluster it is meant for; 0 when nobody has joined.
-        in_process: for the inline engine: functions are used as they are.
+        choose: gives the engine to run on. Called after the checks that need none, so that a
+            slip starts no cluster; one that is starting does so while inputs are read here.
+        names: what the user calls each in-memory input, for messages.
         cwd: where relative paths begin, and beside which modules of the user's lie.
         label: where the functions came from, for the view's header.
         cells: file name → what people call it, for tracebacks.
@@ -75,17 +74,20 @@ def prepare(
     output = None
     if options.output is not None:
         output = check_output(options.output, options.overwrite, cwd)
+    engine = choose()
+    slots = engine.slots
     splits = resolve(
-        _listed(inputs),
+        inputs,
         split_size=options.split_size,
         slots=max(slots, 1),
         cwd=cwd,
         encoding=options.encoding,
+        names=names,
     )
     notes: tuple[str, ...] = ()
     blobs: dict[str, bytes] = {}
     digest = ""
-    if not in_process:
+    if not engine.in_process:
         packed = pack(functions, beside=cwd, names=cells)
         notes = packed.notes
         digest = hashlib.sha256(packed.data).hexdigest()
@@ -108,9 +110,10 @@ def prepare(
         slot_memory=options.slot_memory,
         seed=0,
         python=f"{sys.version_info[0]}.{sys.version_info[1]}",
-        in_process=in_process,
+        in_process=engine.in_process,
     )
-    return PreparedJob(spec, tuple(splits), functions, blobs, output, options.overwrite, notes)
+    prepared = PreparedJob(spec, tuple(splits), functions, blobs, output, options.overwrite, notes)
+    return prepared, engine
 
 
 def _functions(mapper: Any, reducer: Any, options: JobOptions) -> Functions:
@@ -129,9 +132,8 @@ def _functions(mapper: Any, reducer: Any, options: JobOptions) -> Functions:
     if reducer == MAP_ONLY:
         for name in ("combiner", "partitioner", "reduce_tasks"):
             if getattr(options, name) is not None:
-                raise JobSpecError(
-                    f"a job with --reducer none has no shuffle: leave --{name.replace('_', '-')} out"
-                )
+                flag = name.replace("_", "-")
+                raise JobSpecError(f"a job with --reducer none has no shuffle: leave --{flag} out")
         return Functions(mapper)
     if isinstance(reducer, str):
         builtin_reducer(reducer)
@@ -144,19 +146,6 @@ def _functions(mapper: Any, reducer: Any, options: JobOptions) -> Functions:
             "write def partitioner(key, partitions): return number"
         )
     return Functions(mapper, reducer, combiner, options.partitioner)
-
-
-def _listed(inputs: Any) -> Sequence[Any]:
-    """One input, or a list of them.
-
-    A list with a path in it is a list of inputs; a list of anything else is one input, its items
-    the records. Lines of text in a list would look like paths: ``iter(lines)`` says what is meant.
-    """
-    if isinstance(inputs, (list, tuple)) and any(
-        isinstance(each, (str, os.PathLike)) for each in inputs
-    ):
-        return inputs
-    return [inputs]
 
 
 def _to_blobs(splits: list[Split], blobs: dict[str, bytes]) -> list[Split]:
@@ -187,9 +176,7 @@ def _name_of(mapper: Any) -> str:
     return str(getattr(mapper, "__name__", type(mapper).__name__))
 
 
-def _try_first_records(
-    packed: bytes, splits: list[Split], options: JobOptions
-) -> tuple[str, ...]:
+def _try_first_records(packed: bytes, splits: list[Split], options: JobOptions) -> tuple[str, ...]:
     first = _first_batch(splits, options)
     if first is None:
         return ()

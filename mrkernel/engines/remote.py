@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mrkernel.engines.base import OnPrint, PreparedJob
+from mrkernel.engines.cluster import Cluster
 from mrkernel.engines.delivery import deliver
 from mrkernel.engines.job import Job
 from mrkernel.errors import (
@@ -65,7 +66,7 @@ class _Running:
     on_print: OnPrint | None
 
 
-class ManagerClient:
+class ManagerClient(Cluster):
     """A client of one manager; an ``Engine``.
 
     Args:
@@ -97,6 +98,8 @@ class ManagerClient:
         self._thread = threading.Thread(target=self._listen, name="mrk-client", daemon=True)
         self._thread.start()
         self.cluster = self.watch("cluster")
+        # How many slots there are decides how input is split, so the first picture is waited for.
+        self.cluster.receive({"topic": "cluster", "snapshot": self.look("cluster")})
 
     @property
     def slots(self) -> int:
@@ -135,8 +138,7 @@ class ManagerClient:
             JobSpecError: the manager knows no such job.
         """
         known = self._accepted(lambda ticket: Attach(ticket, JobId(job_id)), JobSpecError)
-        picture = self.watch(job_id)
-        name = picture.snapshot().get("name", job_id)
+        name = self.look(job_id)["name"]
         return self._follow(known, name, on_print, None, False, ())
 
     def _follow(
@@ -148,12 +150,10 @@ class ManagerClient:
         overwrite: bool,
         notes: tuple[str, ...],
     ) -> Job:
-        with self._books:
-            picture = self._pictures.setdefault(job_id, Picture())
         job = Job(
             job_id,
             name,
-            picture=picture,
+            watch=partial(self.watch, job_id),
             cancel=partial(self._send, CancelJob(job_id)),
             notes=notes,
         )
@@ -275,7 +275,9 @@ class ManagerClient:
         if ended.outcome == "cancelled":
             running.job.fail(JobCancelledError(f"job {ended.job} was cancelled: {ended.sentence}"))
         elif ended.outcome == "failed":
-            running.job.fail(TaskFailedError(f"job {ended.job} failed: {ended.sentence}", ended.failure))
+            running.job.fail(
+                TaskFailedError(f"job {ended.job} failed: {ended.sentence}", ended.failure)
+            )
         elif running.output is None and all(part.data is not None for part in ended.parts):
             self._deliver(running, ended)
         else:

@@ -217,4 +217,3 @@ class JobResult:
 def _clip(thing: Any) -> str:
     text = thing if isinstance(thing, str) else repr(thing)
     return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
-

@@ -34,8 +34,9 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class BlobStored:
-    """The shell holds the whole blob, and its digest is right."""
+    """The shell holds the whole blob that a peer sent, and its digest is right."""
 
+    peer: PeerId
     digest: str
 
 

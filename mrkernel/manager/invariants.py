@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.records import Job, Task, Worker
 from mrkernel.manager.transitions import JobState, TaskState, WorkerLiveness
 
 
-def check_invariants(workers: Mapping[WorkerId, Worker], jobs: Mapping[JobId, Job]) -> None:
-    """Check the books of workers and jobs against each other.
+def check_invariants(
+    workers: Mapping[WorkerId, Worker], jobs: Mapping[JobId, Job], blobs: Set[str]
+) -> None:
+    """Check the books of workers and jobs against each other, and against the blobs at hand.
 
     Raises:
         AssertionError: they disagree; the message names the noun.
@@ -19,10 +21,15 @@ def check_invariants(workers: Mapping[WorkerId, Worker], jobs: Mapping[JobId, Jo
         assert worker.state is not WorkerLiveness.DEAD, f"{worker!r} is dead and still in the books"
         for (job_id, task_id), attempt in worker.assigned.items():
             task = jobs[job_id].tasks[task_id]
-            assert task.running.get(attempt, ("",))[0] == worker.id, f"{worker!r} has {task!r} alone"
+            assert task.running.get(attempt, ("",))[0] == worker.id, (
+                f"{worker!r} has {task!r} alone"
+            )
         assert worker.jobs <= set(jobs), f"{worker!r} knows forgotten jobs"
+        assert worker.blobs <= blobs | {""}, f"{worker!r} has blobs that nobody needs"
     for job in jobs.values():
         _check_job(job, workers)
+        assert job.blobs <= blobs or job.spec.in_process, f"{job!r} misses blobs"
+        assert not (job.delivered and job.blobs), f"{job!r} is over and keeps blobs"
 
 
 def _check_job(job: Job, workers: Mapping[WorkerId, Worker]) -> None:
@@ -39,16 +46,23 @@ def _check_job(job: Job, workers: Mapping[WorkerId, Worker]) -> None:
         assert not running, f"{job!r} has ended and still runs"
     for task in tasks:
         for attempt, (worker_id, _) in task.running.items():
-            assert workers[worker_id].assigned.get((job.id, task.id)) == attempt, f"{task!r} is lost"
+            assert workers[worker_id].assigned.get((job.id, task.id)) == attempt, (
+                f"{task!r} is lost"
+            )
             assert attempt <= task.attempts
-        assert (task.state is TaskState.RUNNING) == bool(task.running) or (
-            job.state is not JobState.RUNNING
-        ), f"{task!r} is {task.state} with {len(task.running)} attempts"
+        assert (task.state is TaskState.RUNNING) == bool(task.running), (
+            f"{task!r} is {task.state} with {len(task.running)} attempts"
+        )
         assert (task.state is TaskState.DONE) == bool(task.winner), f"{task!r} has no winner"
         if job.state is JobState.RUNNING:
             _check_place_in_line(job, task)
-    if job.state is JobState.RUNNING and not job.delivered:
+    if job.state is JobState.RUNNING:
+        assert not job.delivered, f"{job!r} runs for nobody"
         _check_inputs(job, workers)
+    if job.state is JobState.DONE and not job.delivered:
+        for task in job.result_tasks:
+            kept = task.part is not None and (task.part.data is not None or not task.part.pairs)
+            assert kept or task.holder in workers, f"{task!r} has a part that is nowhere"
 
 
 def _check_place_in_line(job: Job, task: Task) -> None:

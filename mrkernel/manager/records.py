@@ -15,7 +15,7 @@ from mrkernel.manager.transitions import JobState, Story, TaskState, WorkerLiven
 from mrkernel.protocol.messages import PartOutput, Register, RunOutput
 
 
-@dataclass(slots=True, repr=False)
+@dataclass(slots=True, repr=False, eq=False)
 class Worker:
     """A worker server as long as its connection lives."""
 
@@ -39,7 +39,7 @@ class Worker:
         return len(self.assigned) / self.info.slots
 
 
-@dataclass(slots=True, repr=False)
+@dataclass(slots=True, repr=False, eq=False)
 class Task:
     """One map or reduce task.
 
@@ -56,6 +56,8 @@ class Task:
     running: dict[int, tuple[WorkerId, float]] = field(default_factory=dict)
     """Worker and start of each attempt that has not ended."""
     crashes: int = 0  #: attempts that count against the task: crashed, or timed out
+    faults: int = 0  #: attempts that a worker's disk or the like ended
+    repeats: int = 0  #: times its output could not be read, so that it ran again
     failed_on: set[WorkerId] = field(default_factory=set)
     winner: int = 0  #: the attempt whose output counts; 0 while not DONE
     seconds: float = 0.0  #: what the winner took
@@ -78,7 +80,7 @@ class Task:
         return cls(plan.id, plan.index, plan.split, plan.label, plan.input_bytes, state)
 
 
-@dataclass(slots=True, repr=False)
+@dataclass(slots=True, repr=False, eq=False)
 class Job:
     """One accepted job."""
 
@@ -86,7 +88,7 @@ class Job:
     spec: JobSpec
     maps: list[Task]
     reduces: list[Task]
-    blobs: frozenset[str]
+    blobs: frozenset[str]  #: what it needs to run; empty once it will not run again
     started_at: float
     state: JobState = JobState.RUNNING
     tasks: dict[TaskId, Task] = field(default_factory=dict)
@@ -103,8 +105,7 @@ class Job:
     delivered: bool = False  #: a client has the result or does not want it: losing it is no loss
     watchers: dict[PeerId, None] = field(default_factory=dict)
     """Clients to be told how it ends and what it prints, in order of their wish."""
-    workers_lost: int = 0
-    tasks_moved: int = 0
+    lonely: bool = False  #: it has said that no worker is there
     story: Story = field(default_factory=list)
 
     def __repr__(self) -> str:

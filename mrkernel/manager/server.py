@@ -18,7 +18,6 @@ from typing import Any
 from tornado.iostream import IOStream
 from tornado.tcpserver import TCPServer
 
-from mrkernel.errors import MRKernelError
 from mrkernel.manager.events import (
     BlobStored,
     Event,
@@ -107,7 +106,8 @@ class ManagerServer(TCPServer):
             events: list[Event] = []
             for message in messages:
                 if isinstance(message, BlobPiece):
-                    events += self._blob_arrived(peer, message)
+                    self._turn(events)  # a blob that is dropped now must not be this one
+                    events = self._blob_arrived(peer, message)
                 else:
                     events.append(Received(peer, message))
             self._turn(events)
@@ -123,19 +123,15 @@ class ManagerServer(TCPServer):
         now = self._clock()
         for event in events:
             try:
-                instructions = self.state.handle(event, now)
-            except Exception as error:
+                for instruction in self.state.handle(event, now):
+                    self._obey(instruction)
+            except Exception:
                 # A bug of ours must cost one peer, not the cluster: it is told by its own death,
                 # and the story is in the log.
-                logger.exception("could not handle %r", event)
-                if not isinstance(error, (MRKernelError, LookupError, AssertionError)):
-                    raise
+                logger.exception("could not handle %.500r", event)
                 connection = self._connections.get(getattr(event, "peer", PeerId(0)))
                 if connection is not None:
                     connection.close()
-                continue
-            for instruction in instructions:
-                self._obey(instruction)
         self._schedule_views()
 
     def _obey(self, instruction: Instruction) -> None:
@@ -175,7 +171,7 @@ class ManagerServer(TCPServer):
             logger.warning("a blob arrived damaged and was dropped: %s", piece.digest)
             return []
         self._blobs[piece.digest] = data
-        return [BlobStored(piece.digest)]
+        return [BlobStored(peer, piece.digest)]
 
     # --- views ------------------------------------------------------------------------------------
 

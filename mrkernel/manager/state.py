@@ -12,10 +12,14 @@ back its running attempts and its finished outputs: what is still needed runs ag
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from mrkernel.data.splits import MemorySplit
 from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.job.failure import Failure
 from mrkernel.job.plan import plan_tasks
+from mrkernel.job.spec import JobSpec
 from mrkernel.manager.events import (
     BlobStored,
     Event,
@@ -82,6 +86,11 @@ from mrkernel.protocol.messages import (
 
 #: Ended jobs whose result nobody waits for are forgotten, oldest first, beyond this many.
 ENDED_JOBS_KEPT = 100
+#: A map task whose output could not be read so often fails the job: what keeps a reduce task from
+#: its input is not going away, and running the map task for ever would hide it.
+REPEATS = 10
+#: Seconds a job waits without any worker before it says so.
+LONELY_S = 2.0
 #: A gap between two ticks longer than this is our own pause (a laptop's sleep, SIGSTOP), and says
 #: nothing about the workers: all their deadlines move by it.
 STALL_S = 1.0
@@ -112,6 +121,7 @@ class ManagerState:
         self.workers: dict[WorkerId, Worker] = {}  #: those not dead
         self.jobs: dict[JobId, Job] = {}  #: until they are forgotten, in order of arrival
         self.blobs: set[str] = set()  #: digests the shell holds
+        self._offered: dict[PeerId, Counter[str]] = {}  #: blobs sent for jobs still to come
         self._by_peer: dict[PeerId, Worker] = {}
         self._workers_seen = 0
         self._jobs_seen = 0
@@ -129,8 +139,9 @@ class ManagerState:
                 self._received(peer, message, now)
             case PeerLost(peer, cause):
                 self._peer_lost(peer, cause, now)
-            case BlobStored(digest):
+            case BlobStored(peer, digest):
                 self.blobs.add(digest)
+                self._offered.setdefault(peer, Counter())[digest] += 1
             case Tick():
                 self._tick(now)
             case PeerJoined():
@@ -145,7 +156,7 @@ class ManagerState:
         Raises:
             AssertionError: one does not hold.
         """
-        check_invariants(self.workers, self.jobs)
+        check_invariants(self.workers, self.jobs, self.blobs)
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -173,7 +184,7 @@ class ManagerState:
                 if job is not None and job.state is JobState.RUNNING:
                     self._end(job, JobTrigger.CANCELLED, reason, None, now)
             case ReleaseJob(job_id, runs_only):
-                self._release(job_id, runs_only, now)
+                self._release(peer, job_id, runs_only, now)
             case Attach(ticket, job_id):
                 self._attach(peer, ticket, job_id)
             case Watch(topic):
@@ -193,17 +204,13 @@ class ManagerState:
         spec, splits = message.spec, message.splits
         digests = {s.blob for s in splits if isinstance(s, MemorySplit) and s.blob}
         digests.add(spec.functions)
-        if not spec.in_process and spec.python != self.python:
-            self._refuse(
-                peer,
-                message.ticket,
-                f"this cluster runs Python {self.python} and your program Python {spec.python}: "
-                "functions travel only between equal versions; start workers with yours",
-            )
-            return
-        missing = digests - self.blobs
-        if missing and not spec.in_process:
-            self._refuse(peer, message.ticket, "the job's functions or input did not arrive whole")
+        refusal = "" if spec.in_process else self._refusal(spec, digests)
+        # What was sent for a job to come is that job's now, or nobody's.
+        offered = self._offered.get(peer, Counter())
+        offered.subtract(digests)
+        if refusal:
+            self._refuse(peer, message.ticket, refusal)
+            self._drop(digests)
             return
         self._jobs_seen += 1
         job_id = JobId(f"j{self._jobs_seen}")
@@ -228,20 +235,33 @@ class ManagerState:
                 functions=spec.functions_label,
             )
         )
-        if not self.workers:
-            self._note(
-                job_id,
-                "warning",
-                "no worker has joined yet: start one with `mrkernel worker`",
-                now,
-            )
         if not maps:
             self._maps_done(job, now)
+
+    def _refusal(self, spec: JobSpec, digests: set[str]) -> str:
+        """Say why a job cannot run here; "" when it can."""
+        if spec.python != self.python:
+            return (
+                f"this cluster runs Python {self.python} and your program Python {spec.python}: "
+                "functions travel only between equal versions; start workers with yours"
+            )
+        if not digests <= self.blobs:
+            return "the job's functions or input did not arrive whole: submit it again"
+        return ""
 
     def _attach(self, peer: PeerId, ticket: int, job_id: JobId) -> None:
         job = self.jobs.get(job_id)
         if job is None:
             self._refuse(peer, ticket, self._no_such_job(job_id))
+            return
+        lost = [task for task in job.result_tasks if job.delivered and self._is_lost(task)]
+        if lost:
+            self._refuse(
+                peer,
+                ticket,
+                f"the result of {job_id} was delivered, and what this cluster kept of it died with "
+                f"{lost[0].holder}: run the job again",
+            )
             return
         self._out.append(Send(peer, Accepted(ticket, job_id)))
         if job.state is JobState.RUNNING:
@@ -249,33 +269,54 @@ class ManagerState:
         else:
             self._out.append(Send(peer, self._ended(job)))
 
-    def _release(self, job_id: JobId, runs_only: bool, now: float) -> None:
+    def _release(self, peer: PeerId, job_id: JobId, runs_only: bool, now: float) -> None:
         job = self.jobs.get(job_id)
-        if job is None or job.state is JobState.RUNNING:
+        if job is None:
             return
-        job.delivered = True
-        if not runs_only:
+        if job.state is JobState.RUNNING:
+            job.watchers.pop(peer, None)
+            if job.watchers or (runs_only and job.ended_at is None):
+                return
+            # What runs is for nobody: the result was not wanted, or it was lost here right after
+            # its client had it.
+            self._end(job, JobTrigger.CANCELLED, "its result was released", None, now)
+        if runs_only:
+            self._let_go(job, runs_only=job.state is JobState.DONE)
+            self._forget_oldest(now)
+        else:
             self._forget(job, now)
-            return
+
+    def _let_go(self, job: Job, *, runs_only: bool) -> None:
+        """No task of the job runs again: workers may delete what for, and all of it if so said."""
+        job.delivered = True
+        blobs, job.blobs = job.blobs, frozenset()
+        gone = self._drop(blobs)
         for worker in self.workers.values():
-            if job_id in worker.jobs:
-                self._out.append(Send(worker.peer, Forget(job_id, runs_only=True)))
-        kept = [j for j in self.jobs.values() if j.delivered]
-        for old in kept[: max(0, len(kept) - ENDED_JOBS_KEPT)]:
-            self._forget(old, now)
+            held = tuple(digest for digest in gone if digest in worker.blobs)
+            worker.blobs.difference_update(held)
+            if held or job.id in worker.jobs:
+                self._out.append(Send(worker.peer, Forget(job.id, held, runs_only)))
+            if not runs_only:
+                worker.jobs.discard(job.id)
+
+    def _drop(self, digests: Iterable[str]) -> list[str]:
+        """Drop those blobs that no job needs, present or announced; return them."""
+        needed = {digest for job in self.jobs.values() for digest in job.blobs}
+        for offered in self._offered.values():
+            needed.update(+offered)
+        gone = sorted(self.blobs.intersection(digests) - needed)
+        self.blobs.difference_update(gone)
+        self._out.extend(DropBlob(digest) for digest in gone)
+        return gone
+
+    def _forget_oldest(self, now: float) -> None:
+        delivered = [job for job in self.jobs.values() if job.delivered]
+        for job in delivered[: max(0, len(delivered) - ENDED_JOBS_KEPT)]:
+            self._forget(job, now)
 
     def _forget(self, job: Job, now: float) -> None:
+        self._let_go(job, runs_only=False)
         del self.jobs[job.id]
-        needed = {digest for other in self.jobs.values() for digest in other.blobs}
-        gone = tuple(sorted(job.blobs - needed))
-        for worker in self.workers.values():
-            if job.id in worker.jobs:
-                worker.jobs.discard(job.id)
-                worker.blobs.difference_update(gone)
-                self._out.append(Send(worker.peer, Forget(job.id, gone)))
-        for digest in gone:
-            self.blobs.discard(digest)
-            self._out.append(DropBlob(digest))
         self._publish(public.JobForgotten(at=now, job=job.id))
 
     # --- workers ----------------------------------------------------------------------------------
@@ -334,7 +375,7 @@ class ManagerState:
         self._last_tick = now
         for worker in list(self.workers.values()):
             if stalled > STALL_S:
-                worker.last_seen += stalled
+                worker.last_seen = min(now, worker.last_seen + stalled)
             silent = now - worker.last_seen
             if silent > self.dead_after_s:
                 self._out.append(Close(worker.peer))
@@ -342,6 +383,17 @@ class ManagerState:
             elif silent > self.suspect_after_s and worker.state is WorkerLiveness.ALIVE:
                 advance(worker, WORKER_TRANSITIONS, WorkerTrigger.SILENT, now)
                 self._publish(public.WorkerSuspect(at=now, worker=worker.id, silent_s=silent))
+        if not self.workers:
+            for job in self.jobs.values():
+                lonely = job.state is JobState.RUNNING and now - job.started_at > LONELY_S
+                if lonely and not job.lonely:
+                    job.lonely = True
+                    self._note(
+                        job.id,
+                        "warning",
+                        "waiting for a worker, none is here: start one with `mrkernel worker`",
+                        now,
+                    )
 
     def _peer_lost(self, peer: PeerId, cause: str, now: float) -> None:
         worker = self._by_peer.get(peer)
@@ -349,6 +401,7 @@ class ManagerState:
             self._worker_lost(worker, cause, now)
         for job in self.jobs.values():
             job.watchers.pop(peer, None)
+        self._drop(self._offered.pop(peer, ()))
 
     def _worker_lost(self, worker: Worker, cause: str, now: float) -> None:
         advance(worker, WORKER_TRANSITIONS, WorkerTrigger.LOST, now, cause)
@@ -356,46 +409,50 @@ class ManagerState:
         self._publish(public.WorkerLost(at=now, worker=worker.id, cause=cause))
         for job in list(self.jobs.values()):
             if job.id in worker.jobs and not job.delivered:
-                self._job_lost_worker(job, worker, cause, now)
+                self._job_lost_worker(job, worker, now)
         worker.assigned.clear()
 
-    def _job_lost_worker(self, job: Job, worker: Worker, cause: str, now: float) -> None:
-        moved: list[TaskId] = []
-        repeated_s = 0.0
+    def _job_lost_worker(self, job: Job, worker: Worker, now: float) -> None:
         for job_id, task_id in list(worker.assigned):
             if job_id == job.id:
-                task = job.tasks[task_id]
                 attempt = worker.assigned[job_id, task_id]
-                repeated_s += now - task.running[attempt][1]
-                self._lose_attempt(job, task, attempt, f"worker {worker.id} died", now)
-                moved.append(task_id)
-        lost = [
-            task for task in job.tasks.values() if task.holder == worker.id and _needed(job, task)
-        ]
-        repeated_s += sum(task.seconds for task in lost)
-        self._lose_outputs(job, lost, f"worker {worker.id} died", now)
+                why = f"worker {worker.id} died"
+                self._lose_attempt(job, job.tasks[task_id], attempt, why, now)
+        lost = self._lost_outputs(job)
         if lost:
-            self._publish(
-                public.OutputLost(
-                    at=now, job=job.id, worker=worker.id, tasks=tuple(task.id for task in lost)
-                )
-            )
-        if moved or lost:
-            job.workers_lost += 1
-            parts = [f"{_listed(moved)} go{'es' * (len(moved) == 1)} to another worker"] * bool(moved)
-            if lost:
-                parts.append(f"{_listed([t.id for t in lost])} had finished there and will run again")
-            self._note(
-                job.id,
-                "warning",
-                f"{worker.id} died ({cause}): {', and '.join(parts)}; "
-                f"{repeated_s:.1f} s of work repeated",
-                now,
-            )
+            self._lose_outputs(job, lost, f"worker {worker.id} died", now)
+            names = tuple(task.id for task in lost)
+            self._publish(public.OutputLost(at=now, job=job.id, worker=worker.id, tasks=names))
+
+    def _lost_outputs(self, job: Job) -> list[Task]:
+        """Finished tasks whose output died with its worker and is needed.
+
+        A part of the result that is lost opens its reduce task again, and that one needs the
+        outputs of maps which nobody wanted any more when their worker died.
+        """
+        parts = [task for task in job.result_tasks if self._is_lost(task)]
+        if job.map_only:
+            return parts
+        reopened = set(parts)
+        opened = [
+            task.index
+            for task in job.reduces
+            if task.state is not TaskState.DONE or task in reopened
+        ]
+        maps = [
+            task
+            for task in job.maps
+            if task.output is not None
+            and task.holder not in self.workers
+            and any(task.output.sizes[index] for index in opened)
+        ]
+        return maps + parts
 
     # --- attempts ---------------------------------------------------------------------------------
 
-    def _take(self, worker: Worker, job_id: JobId, task_id: TaskId, attempt: int) -> tuple[Job, Task] | None:
+    def _take(
+        self, worker: Worker, job_id: JobId, task_id: TaskId, attempt: int
+    ) -> tuple[Job, Task] | None:
         """Free the worker of an attempt; None when that attempt is not running there any more."""
         if worker.assigned.get((job_id, task_id)) != attempt:
             return None
@@ -405,13 +462,15 @@ class ManagerState:
         return job, job.tasks[task_id]
 
     def _finished(self, worker: Worker, message: Finished, now: float) -> None:
+        known = self.jobs.get(message.job)
+        if known is not None and not _fits(known, message):
+            self._out.append(Close(worker.peer))
+            return
         taken = self._take(worker, message.job, message.task, message.attempt)
         if taken is None:
             return
         job, task = taken
         started = task.running.pop(message.attempt)[1]
-        for attempt in list(task.running):
-            self._cancel_attempt(job, task, attempt, "another attempt won", now)
         advance(task, TASK_TRANSITIONS, TaskTrigger.FINISHED, now, worker.id)
         task.winner, task.holder = message.attempt, worker.id
         task.output, task.part = message.output, message.part
@@ -431,6 +490,8 @@ class ManagerState:
                 seconds=message.seconds or now - started,
             )
         )
+        for attempt in list(task.running):
+            self._cancel_attempt(job, task, attempt, now)
         if task.is_map:
             job.mean_map_s = smooth(job.mean_map_s, message.seconds)
             job.maps_left -= 1
@@ -457,10 +518,11 @@ class ManagerState:
             return
         job, task = taken
         del task.running[message.attempt]
-        counts = failure.kind in ("crash", "timeout")
-        if counts:
+        if failure.kind == "environment":
+            task.faults += 1
+        else:
             task.crashes += 1
-            task.failed_on.add(worker.id)
+        task.failed_on.add(worker.id)
         self._publish(
             public.AttemptFailed(
                 at=now,
@@ -473,20 +535,22 @@ class ManagerState:
         )
         if failure.kind in ("user", "input"):
             self._end(job, JobTrigger.TASK_FAILED, f"{task.id}: {failure.sentence}", failure, now)
-        elif counts and task.crashes >= job.spec.attempts:
-            sentence = f"{task.id} failed {task.crashes} times, last on {worker.id}: {failure.sentence}"
+        elif task.crashes >= job.spec.attempts or (
+            # A worker's bad disk is not the task's fault; but when all of them fail alike, there
+            # is nobody left to hope for.
+            task.faults >= job.spec.attempts and task.failed_on.issuperset(self.workers)
+        ):
+            times = task.crashes + task.faults
+            sentence = f"{task.id} failed {times} times, last on {worker.id}: {failure.sentence}"
             self._end(job, JobTrigger.TASK_FAILED, sentence, failure, now)
         else:
             self._requeue(job, task, now, failure.sentence)
-            self._note(
-                job.id,
-                "warning",
-                f"{task.id} on {worker.id}: {failure.sentence}; it runs again "
-                f"(attempt {task.attempts + 1})",
-                now,
-            )
 
     def _fetch_failed(self, worker: Worker, message: FetchFailed, now: float) -> None:
+        known = self.jobs.get(message.job)
+        if known is not None and not 0 <= message.map_index < len(known.maps):
+            self._out.append(Close(worker.peer))
+            return
         taken = self._take(worker, message.job, message.task, message.attempt)
         if taken is None:
             return
@@ -506,23 +570,24 @@ class ManagerState:
         source = job.maps[message.map_index]
         if source.state is not TaskState.DONE or source.winner != message.map_attempt:
             return  # known to be lost already: its worker's death was noticed first
+        source.repeats += 1
+        if source.repeats >= REPEATS:
+            sentence = (
+                f"the output of {source.id} could not be read {source.repeats} times, last by "
+                f"{task.id} on {worker.id} from {message.worker}: {message.reason}"
+            )
+            failure = Failure(kind="environment", sentence=sentence)
+            self._end(job, JobTrigger.TASK_FAILED, sentence, failure, now)
+            return
         self._lose_outputs(job, [source], message.reason, now)
         self._publish(
             public.OutputLost(at=now, job=job.id, worker=message.worker, tasks=(source.id,))
-        )
-        self._note(
-            job.id,
-            "warning",
-            f"{task.id} could not read the output of {source.id} on {message.worker} "
-            f"({message.reason}): {source.id} runs again; {source.seconds:.1f} s of work repeated",
-            now,
         )
 
     def _lose_attempt(self, job: Job, task: Task, attempt: int, why: str, now: float) -> None:
         """An attempt died with its worker."""
         worker_id, _ = task.running.pop(attempt)
         job.running -= 1
-        job.tasks_moved += 1
         self._requeue(job, task, now, why)
         self._publish(
             public.AttemptLost(
@@ -530,7 +595,8 @@ class ManagerState:
             )
         )
 
-    def _cancel_attempt(self, job: Job, task: Task, attempt: int, why: str, now: float) -> None:
+    def _cancel_attempt(self, job: Job, task: Task, attempt: int, now: float) -> None:
+        """Stop an attempt whose answer is not wanted any more."""
         worker_id, _ = task.running.pop(attempt)
         worker = self.workers[worker_id]
         del worker.assigned[job.id, task.id]
@@ -538,7 +604,12 @@ class ManagerState:
         self._out.append(Send(worker.peer, CancelAttempt(job.id, task.id, attempt)))
         self._publish(
             public.AttemptLost(
-                at=now, job=job.id, task=task.id, attempt=attempt, worker=worker_id, cause=why
+                at=now,
+                job=job.id,
+                task=task.id,
+                attempt=attempt,
+                worker=worker_id,
+                cause="cancelled",
             )
         )
 
@@ -602,17 +673,16 @@ class ManagerState:
         job.ended_at, job.sentence, job.failure = now, sentence, failure
         for task in job.tasks.values():
             for attempt in list(task.running):
-                self._cancel_attempt(job, task, attempt, "the job ended", now)
+                self._cancel_attempt(job, task, attempt, now)
+            if task.state is TaskState.RUNNING:
+                # It may be wanted again: the result of a job that is done can still be lost.
+                self._requeue(job, task, now, "the job ended")
         ended = self._ended(job)
-        self._publish(
-            public.JobEnded(at=now, job=job.id, outcome=ended.outcome, sentence=sentence)
-        )
+        self._publish(public.JobEnded(at=now, job=job.id, outcome=ended.outcome, sentence=sentence))
         self._out.extend(Send(peer, ended) for peer in job.watchers)
         if job.state is not JobState.DONE:
-            job.delivered = True
-            for worker in self.workers.values():
-                if job.id in worker.jobs:
-                    self._out.append(Send(worker.peer, Forget(job.id)))
+            self._let_go(job, runs_only=False)
+            self._forget_oldest(now)
 
     def _ended(self, job: Job) -> Ended:
         parts: list[PartPlace] = []
@@ -642,6 +712,12 @@ class ManagerState:
             counters=counters,
             map_only=job.map_only,
         )
+
+    def _is_lost(self, task: Task) -> bool:
+        """Whether the only copy of a result part died with its worker."""
+        part = task.part
+        kept_there = part is not None and part.pairs > 0 and part.data is None
+        return kept_there and task.holder not in self.workers
 
     def _place(self, task: Task) -> PartPlace | None:
         """Where the part of a DONE task is; None when it is empty, or lost after delivery."""
@@ -690,6 +766,7 @@ class ManagerState:
             (job.ready_reduces, job.mean_reduce_s),
         ):
             ahead = 1 + prefetch(mean_s)
+            passed: list[Task] = []  # they wait for a worker where they have not failed yet
             while line:
                 task = line[0]
                 if task.state is not TaskState.READY:
@@ -701,13 +778,18 @@ class ManagerState:
                     room=lambda w: _room(w, ahead),  # noqa: B023 - used within this iteration
                     avoided=lambda w: w.id in task.failed_on,  # noqa: B023
                 )
-                if worker is None:
+                if worker is not None:
+                    self._start(job, line.popleft(), worker, now)
+                    started = True
+                    if not alone:
+                        break
+                elif task.failed_on:
+                    passed.append(line.popleft())
+                else:
                     break
-                line.popleft()
-                self._start(job, task, worker, now)
-                started = True
-                if not alone:
-                    return True
+            line.extendleft(reversed(passed))
+            if started and not alone:
+                break
         return started
 
     def _start(self, job: Job, task: Task, worker: Worker, now: float) -> None:
@@ -805,15 +887,16 @@ def _needed(job: Job, task: Task) -> bool:
     return part is not None and part.pairs > 0 and part.data is None
 
 
+def _fits(job: Job, message: Finished) -> bool:
+    """Whether an answer is one that the task it names can give."""
+    task = job.tasks.get(message.task)
+    if task is None or not task.is_map or job.map_only:
+        return message.part is not None
+    return message.output is not None and len(message.output.sizes) == len(job.reduces)
+
+
 def _part_bytes(message: Finished) -> int:
     return message.part.nbytes if message.part else 0
-
-
-def _listed(tasks: list[TaskId]) -> str:
-    """Name a few tasks, count many."""
-    if len(tasks) <= 3:
-        return ", ".join(tasks[:-1]) + (" and " if len(tasks) > 1 else "") + tasks[-1]
-    return f"{len(tasks)} tasks ({tasks[0]}, {tasks[1]}, …)"
 
 
 __all__ = ["ManagerState"]

@@ -17,7 +17,6 @@ from tornado.iostream import IOStream, StreamClosedError
 from mrkernel.errors import ProtocolError, RemoteProtocolError, SecurityError
 from mrkernel.protocol.framing import (
     CONTROL,
-    FRAME_LIMIT,
     HANDSHAKE_LIMIT,
     HEADER_SIZE,
     RAW,
@@ -39,7 +38,7 @@ class Connection:
         self.role = role
         self._stream = stream
         self._frames = decoder
-        self._frames.limit = FRAME_LIMIT
+        self._frames.open()
         self._queue: list[Message] = []
         self._flush_scheduled = False
         self.ended = ""  #: why the connection ended, for people; "" while it lives
@@ -67,21 +66,28 @@ class Connection:
         return cls(stream, decoder, acceptor.role)
 
     @classmethod
-    async def connect(cls, stream: IOStream, address: tuple[str, int], token: bytes, role: Role) -> Connection:
+    async def connect(
+        cls, stream: IOStream, address: tuple[str, int], token: bytes, role: Role
+    ) -> Connection:
         """Connect and prove both sides to each other.
 
         Raises:
             StreamClosedError: nobody listens there, or the peer turned us away.
+            RemoteProtocolError: it is no peer of ours.
             SecurityError: the peer does not know the token.
             TimeoutError: no answer within ``DEADLINE_S``.
         """
         connector = Connector(token, role, secrets.token_bytes(NONCE_SIZE))
         decoder = FrameDecoder(HANDSHAKE_LIMIT)
-        async with asyncio.timeout(DEADLINE_S):
-            await stream.connect(address)
-            stream.set_nodelay(True)
-            await stream.write(pack_frame(connector.hello()))
-            await stream.write(pack_frame(connector.prove(await _one_frame(stream, decoder))))
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await stream.connect(address)
+                stream.set_nodelay(True)
+                await stream.write(pack_frame(connector.hello()))
+                await stream.write(pack_frame(connector.prove(await _one_frame(stream, decoder))))
+        except BaseException:
+            stream.close()
+            raise
         return cls(stream, decoder, role)
 
     # --- using it ---------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from mrkernel.errors import RemoteProtocolError, SecurityError
+from mrkernel.protocol.framing import MALFORMED
 
 Role = Literal["client", "worker", "reader"]
 NONCE_SIZE = 32
@@ -82,7 +83,7 @@ class Connector:
         """
         try:
             challenge = _challenge.decode(payload)
-        except msgspec.DecodeError as error:
+        except MALFORMED as error:
             raise RemoteProtocolError(f"a malformed challenge: {error}") from error
         expected = _mac(self._token, b"acceptor", self._role, self._nonce, challenge.nonce)
         if not hmac.compare_digest(expected, challenge.proof):
@@ -119,7 +120,7 @@ class Acceptor:
         """
         try:
             self._hello = _hello.decode(payload)
-        except msgspec.DecodeError as error:
+        except MALFORMED as error:
             raise RemoteProtocolError(f"a malformed hello: {error}") from error
         if len(self._hello.nonce) != NONCE_SIZE:
             raise RemoteProtocolError("a malformed hello: the nonce has a wrong length")
@@ -135,7 +136,7 @@ class Acceptor:
         assert self._hello is not None
         try:
             proof = _proof.decode(payload).proof
-        except msgspec.DecodeError as error:
+        except MALFORMED as error:
             raise RemoteProtocolError(f"a malformed proof: {error}") from error
         expected = _mac(self._token, b"connector", self.role, self._hello.nonce, self._nonce)
         if not hmac.compare_digest(expected, proof):

@@ -9,7 +9,7 @@ runner (the last over a socket pair, with the very same structs, so a worker rel
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,7 +18,7 @@ from mrkernel.errors import RemoteProtocolError
 from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.job.failure import Failure
 from mrkernel.job.spec import JobSpec
-from mrkernel.protocol.framing import pack_frame
+from mrkernel.protocol.framing import MALFORMED, pack_control
 
 
 class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -45,7 +45,7 @@ class Register(Message, frozen=True, tag="register"):
     host: str  #: for people
     host_id: str  #: equal for workers that see the same local disk
     pid: int
-    slots: int
+    slots: Annotated[int, msgspec.Meta(ge=1)]
     python: str  #: "3.11"
     data_host: str  #: where its runs are served
     data_port: int
@@ -300,7 +300,7 @@ class JobPrinted(Message, frozen=True, tag="job-printed"):
 
 
 class View(Message, frozen=True, tag="view"):
-    """A broker's payload: the snapshot of a topic, or a delta to it; ``ticket`` answers a ``Look``."""
+    """A broker's payload: the snapshot of a topic, or a delta; ``ticket`` answers a ``Look``."""
 
     payload: dict[str, Any]
     ticket: int = 0
@@ -338,8 +338,8 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def frame_of(*messages: Message) -> bytes:
-    """Encode messages into one control frame."""
-    return pack_frame(_encoder.encode(messages))
+    """Encode messages into one control frame; into several when they are very large."""
+    return pack_control(_encoder.encode(messages))
 
 
 class MessageDecoder:
@@ -360,7 +360,7 @@ class MessageDecoder:
         """
         try:
             messages: list[Any] = self._decoder.decode(payload)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except MALFORMED as error:
             raise RemoteProtocolError(f"a malformed message: {error}") from error
         return messages
 

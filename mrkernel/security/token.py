@@ -89,8 +89,13 @@ def read_connection_file(path: Path) -> ConnectionFile:
         raise ManagerUnreachableError(f"{path} is not a connection file: {error}") from error
 
 
-def running_managers(directory: Path | None = None) -> list[ConnectionFile]:
-    """List the managers of this user on this machine that are alive; embedded ones are left out.
+def running_managers(
+    directory: Path | None = None, *, embedded: bool = False
+) -> list[ConnectionFile]:
+    """List the managers of this user on this machine that are alive.
+
+    Args:
+        embedded: also those that belong to one program, which others must name to use.
 
     A file whose process is gone is what a killed manager left behind; it is removed.
     """
@@ -102,7 +107,7 @@ def running_managers(directory: Path | None = None) -> list[ConnectionFile]:
             continue
         if not _is_alive(connection.pid):
             path.unlink(missing_ok=True)
-        elif not connection.embedded:
+        elif embedded or not connection.embedded:
             found.append(connection)
     return found
 
@@ -123,7 +128,7 @@ def find_manager(address: str | None = None, directory: Path | None = None) -> C
             )
         listed = ", ".join(f"{m.host}:{m.port}" for m in managers)
         raise ManagerUnreachableError(f"you have {len(managers)} managers: choose one of {listed}")
-    for manager in managers:
+    for manager in running_managers(directory, embedded=True):
         if address in (f"{manager.host}:{manager.port}", manager.id):
             return manager
         if address.replace("localhost", "127.0.0.1") == f"{manager.host}:{manager.port}":

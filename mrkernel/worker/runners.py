@@ -15,7 +15,15 @@ from dataclasses import dataclass, field
 
 from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder
 from mrkernel.worker.progress import ProgressCell, make_cell
-from mrkernel.worker.template import DIED, REPORT, REQUEST, RunnerMain, describe_exit, kill_group, run_template
+from mrkernel.worker.template import (
+    DIED,
+    REPORT,
+    REQUEST,
+    RunnerMain,
+    describe_exit,
+    kill_group,
+    run_template,
+)
 
 READ_SIZE = 256 << 10
 OUTPUT_TAIL = 4096  #: bytes of output kept for the report of a crash

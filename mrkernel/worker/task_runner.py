@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mrkernel.errors import InputError, SecurityError
+from mrkernel.errors import JobSpecError, SecurityError
 from mrkernel.ids import JobId
 from mrkernel.job.failure import Failure, UserCodeError
 from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder
@@ -93,8 +93,9 @@ class _TaskRunner:
             return run_attempt(message, self._context(message.job))
         except UserCodeError as error:
             return Failed(message.job, message.task, message.attempt, error.failure)
-        except InputError as error:
-            failure = Failure(kind="input", sentence=str(error), error_type="InputError")
+        except JobSpecError as error:
+            # InputError among them: the input or the functions, which no other worker mends.
+            failure = Failure(kind="input", sentence=str(error), error_type=type(error).__name__)
             return Failed(message.job, message.task, message.attempt, failure)
         except FetchError as error:
             return FetchFailed(
@@ -160,4 +161,3 @@ class _TaskRunner:
         for reader in self._readers.values():
             reader.close()
         self._readers.clear()
-

@@ -140,8 +140,11 @@ def _become_runner(descriptors: list[int], main: RunnerMain) -> NoReturn:
         os.dup2(output, 2)
         for descriptor in (null, output):
             os.close(descriptor)
-        sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
-        sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
+        for name, descriptor in (("stdout", 1), ("stderr", 2)):
+            text = open(  # noqa: SIM115 - as long as the process
+                descriptor, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False
+            )
+            setattr(sys, name, text)
         faulthandler.enable(2)
         main(socket.socket(fileno=conversation), cell)
         status = 0

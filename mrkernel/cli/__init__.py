@@ -1,0 +1,85 @@
+"""``mrkernel``: parse, call, print. Every command's words are in the file of its name."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from mrkernel import __version__
+from mrkernel.errors import JobSpecError, MRKernelError, OutputExistsError, TaskFailedError
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes no abbreviations, and names the closest option to an unknown one."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*arguments, **options)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one sentence and end with status 2."""
+        self.exit(WRONG_USAGE, f"{self.prog}: {message}\n       {self.prog} --help lists them\n")
+
+    def refuse(self, word: str) -> NoReturn:
+        """Say that there is no such option, and which one may be meant."""
+        import difflib
+
+        known = [flag for action in self._actions for flag in action.option_strings]
+        close = difflib.get_close_matches(word.split("=")[0], known, n=1)
+        self.error(f"there is no {word}" + (f": did you mean {close[0]}?" if close else ""))
+
+
+def make_parser() -> Parser:
+    """Build the parser of all commands."""
+    from mrkernel.cli import clients, demo, serve, submit
+
+    parser = Parser(prog="mrkernel", description="MapReduce on every core you have.")
+    parser.add_argument("--version", action="version", version=f"mrkernel {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    for module in (demo, submit, serve, clients):
+        module.add_commands(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    logging.basicConfig(
+        level=os.environ.get("MRKERNEL_LOG_LEVEL", "WARNING").upper(),
+        format="%(name)s: %(message)s",
+    )
+    parser = make_parser()
+    namespace, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        namespace.parser.refuse(unknown[0])
+    try:
+        status: int = namespace.call(namespace)
+    except KeyboardInterrupt:
+        print("mrkernel: interrupted", file=sys.stderr)  # noqa: T201
+        return INTERRUPTED
+    except TaskFailedError as error:
+        _complain(str(error))
+        if error.failure is not None:
+            print(error.failure.render(), file=sys.stderr)  # noqa: T201
+        return FAILED
+    except (JobSpecError, OutputExistsError) as error:
+        _complain(str(error))
+        return WRONG_USAGE
+    except MRKernelError as error:
+        _complain(str(error))
+        return FAILED
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does: nothing more to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return status
+
+
+def _complain(sentence: str) -> None:
+    print(f"mrkernel: {sentence}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,141 @@
+"""``mrkernel jobs | workers | watch | cancel | logs | forget``: talking to a running manager."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+from mrkernel.engines.follow import PrintedLines, follow
+from mrkernel.errors import JobSpecError
+from mrkernel.monitor.text import cluster_lines
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands."""
+    for name, call, help_text, has_job in (
+        ("jobs", show_jobs, "list the jobs of a manager", False),
+        ("workers", show_workers, "list its workers", False),
+        ("watch", watch, "watch the workers, or a job, until it ends", None),
+        ("cancel", cancel, "stop a job everywhere", True),
+        ("logs", show_logs, "print what a job's tasks printed", True),
+        ("forget", forget, "delete all that the cluster holds of an ended job", True),
+    ):
+        parser = commands.add_parser(name, help=help_text)
+        if has_job:
+            parser.add_argument("job", metavar="ID")
+        elif has_job is None:
+            parser.add_argument("job", metavar="ID", nargs="?")
+        parser.add_argument(
+            "--manager", metavar="HOST:PORT", help="or its name; default: my only one"
+        )
+        parser.set_defaults(call=call, parser=parser)
+
+
+def _connect(arguments: argparse.Namespace) -> Any:
+    from mrkernel.engines.remote import connect
+
+    return connect(arguments.manager)
+
+
+def show_jobs(arguments: argparse.Namespace) -> int:
+    """Print a line per job."""
+    client = _connect(arguments)
+    try:
+        picture = client.look("cluster")
+    finally:
+        client.close()
+    for job_id, row in picture["jobs"].items():
+        end = row["ended"] if row["ended"] is not None else picture["at"]
+        took = max(0.0, end - row["started"])
+        print(f"{job_id}\t{row['state']}\t{took:.1f} s\t{row['name']}")  # noqa: T201
+    return 0
+
+
+def show_workers(arguments: argparse.Namespace) -> int:
+    """Print the cluster."""
+    client = _connect(arguments)
+    try:
+        for line in cluster_lines(client.look("cluster"), 0):
+            print(line)  # noqa: T201
+    finally:
+        client.close()
+    return 0
+
+
+def watch(arguments: argparse.Namespace) -> int:
+    """Show a job until it ends, or the cluster until interrupted."""
+    client = _connect(arguments)
+    try:
+        if arguments.job is not None:
+            # Who only watches must not take the job along when he leaves.
+            job = client.attach(arguments.job, PrintedLines())
+            follow(job, cancel_on_interrupt=False)
+            return 0
+        if not sys.stdout.isatty():
+            for line in cluster_lines(client.look("cluster"), 0):
+                print(line)  # noqa: T201
+            return 0
+        from rich.live import Live
+
+        from mrkernel.monitor.text import cluster_renderable
+
+        with Live(auto_refresh=False) as live:
+            while not client.closed:
+                live.update(cluster_renderable(client.cluster.snapshot()), refresh=True)
+                time.sleep(0.25)
+    finally:
+        client.close()
+    return 0
+
+
+def cancel(arguments: argparse.Namespace) -> int:
+    """Cancel a job and wait until it is over."""
+    client = _connect(arguments)
+    try:
+        job = client.attach(arguments.job)
+        if job.wait(0):
+            raise JobSpecError(f"job {job.id} has ended already: {job.status}")
+        if not job.settle():
+            print(f"job {job.id} has not ended yet", file=sys.stderr)  # noqa: T201
+            return 1
+    finally:
+        client.close()
+    print(f"job {job.id} was cancelled")  # noqa: T201
+    return 0
+
+
+def show_logs(arguments: argparse.Namespace) -> int:
+    """Print what the tasks of a job printed, as far as the manager keeps it."""
+
+    def show(task: str, worker: str, text: str, dropped: int) -> None:
+        for line in text.splitlines():
+            print(f"{task} on {worker} | {line}")  # noqa: T201
+        if dropped:
+            print(f"{task} on {worker} | … {dropped:,} more characters were dropped")  # noqa: T201
+
+    client = _connect(arguments)
+    try:
+        job = client.attach(arguments.job, show)
+        job.wait(0)
+    finally:
+        client.close()
+    return 0
+
+
+def forget(arguments: argparse.Namespace) -> int:
+    """Delete a job's result, map output and functions from the cluster."""
+    client = _connect(arguments)
+    try:
+        job = client.attach(arguments.job)
+        if not job.wait(0):
+            raise JobSpecError(
+                f"job {job.id} is running: mrkernel cancel {job.id} ends it, then forget it"
+            )
+        client.release(arguments.job)
+        client.look("cluster")  # one question later the manager has surely done it
+    finally:
+        client.close()
+    print(f"job {arguments.job} is forgotten")  # noqa: T201
+    return 0

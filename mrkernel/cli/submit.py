@@ -1,0 +1,84 @@
+"""``mrkernel submit``: a job from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from mrkernel.config import CLI, JobOptions, add_options
+from mrkernel.engines.base import Engine
+from mrkernel.engines.follow import PrintedLines, follow
+from mrkernel.errors import JobSpecError
+
+EPILOG = """\
+examples:
+  mrkernel submit --input data.txt --output out --map mapper.py --reduce reducer.py
+  mrkernel submit --input 'logs/*.txt' --map words.py:mapper --reduce sum --combine sum
+
+Without --output the pairs are printed: key TAB value, one pair a line.
+exit status: 0 done, 1 the job failed, 2 wrong usage, 130 interrupted
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("submit", help="run a job and wait for it", epilog=EPILOG)
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="file, glob or directory")
+    parser.add_argument(
+        "--input", action="append", default=[], metavar="INPUT", help="the same; may be repeated"
+    )
+    add_options(parser, CLI)
+    parser.set_defaults(call=run_submit, parser=parser)
+
+
+def run_submit(arguments: argparse.Namespace) -> int:
+    """Submit, follow, and print the pairs or where they are."""
+    from mrkernel.engines.choose import choose_engine
+    from mrkernel.engines.prepare import prepare
+    from mrkernel.job.codec import render_pairs
+    from mrkernel.job.files import load_function
+
+    given = {
+        field.name: getattr(arguments, field.name)
+        for field in fields(JobOptions)
+        if hasattr(arguments, field.name)
+    }
+    options = JobOptions.from_keywords(given, CLI)
+    inputs = [*arguments.input, *arguments.inputs]
+    if not inputs:
+        raise JobSpecError("the job has no input: add --input data.txt")
+    mapper = load_function(options.mapper, "mapper")
+    reducer = load_function(options.reducer, "reducer")
+    changed = {
+        "combiner": load_function(options.combiner, "combiner"),
+        "partitioner": load_function(options.partitioner, "partitioner"),
+    }
+    options = JobOptions.from_keywords({**given, **changed}, CLI)
+
+    def choose() -> Engine:
+        engine, why = choose_engine(options.on)
+        if not options.quiet:
+            sys.stderr.write(f"mrkernel: {why}\n")
+        return engine
+
+    prepared, engine = prepare(
+        mapper, inputs, reducer, options, choose, cwd=Path.cwd(), label=_label(given)
+    )
+    job = engine.submit_prepared(prepared, PrintedLines())
+    result = follow(job, quiet=options.quiet)
+    if result.paths:
+        print(f"{len(result):,} pairs in {result.paths[0].parent}")  # noqa: T201
+        return 0
+    if options.output is None:
+        out = sys.stdout.buffer
+        for block in render_pairs(result):
+            out.write(block)
+        out.flush()
+    return 0
+
+
+def _label(given: dict[str, Any]) -> str:
+    return f"mapper: {given.get('mapper')} · reducer: {given.get('reducer')}"
