@@ -95,6 +95,7 @@ def cancel(arguments: argparse.Namespace) -> int:
     client = _connect(arguments)
     try:
         job = client.attach(arguments.job)
+        client.look("cluster")  # its end, if it has one, has come before the answer
         if job.wait(0):
             raise JobSpecError(f"job {job.id} has ended already: {job.status}")
         if not job.settle():
@@ -117,8 +118,8 @@ def show_logs(arguments: argparse.Namespace) -> int:
 
     client = _connect(arguments)
     try:
-        job = client.attach(arguments.job, show)
-        job.wait(0)
+        client.attach(arguments.job, show)
+        client.look("cluster")  # what was kept has come before the answer
     finally:
         client.close()
     return 0
@@ -129,6 +130,7 @@ def forget(arguments: argparse.Namespace) -> int:
     client = _connect(arguments)
     try:
         job = client.attach(arguments.job)
+        client.look("cluster")  # its end, if it has one, has come before the answer
         if not job.wait(0):
             raise JobSpecError(
                 f"job {job.id} is running: mrkernel cancel {job.id} ends it, then forget it"

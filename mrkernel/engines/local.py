@@ -100,7 +100,7 @@ class LocalCluster(Cluster):
     def __repr__(self) -> str:
         return f"<LocalCluster: {len(self.slots_of_workers)} workers, {self.slots} slots>"
 
-    # --- jobs ---------------------------------------------------------------------------------------
+    # --- jobs -------------------------------------------------------------------------------------
 
     def submit_prepared(self, prepared: PreparedJob, on_print: OnPrint | None = None) -> Job:
         """Send a job that passed its checks."""

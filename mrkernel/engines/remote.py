@@ -90,7 +90,9 @@ class ManagerClient(Cluster):
         self._sending = threading.Lock()
         self._tickets = itertools.count(1)
         self._waiting: dict[int, Future[Any]] = {}
-        self._ended: dict[JobId, Ended] = {}  # endings that came before their job was known here
+        # What came of a job before its submitter knew its id.
+        self._early: dict[JobId, list[JobPrinted | Ended]] = {}
+        self._followed: set[JobId] = set()
         self._running: dict[JobId, _Running] = {}
         self._pictures: dict[str, Picture] = {}
         self._books = threading.Lock()
@@ -134,9 +136,16 @@ class ManagerClient(Cluster):
     def attach(self, job_id: str, on_print: OnPrint | None = None) -> Job:
         """Follow a job that somebody submitted, also one that has ended.
 
+        A job that this client follows already is given again as it is.
+
         Raises:
             JobSpecError: the manager knows no such job.
         """
+        with self._books:
+            running = self._running.get(JobId(job_id))
+            if running is not None:
+                return running.job
+            self._followed.discard(JobId(job_id))  # what comes now is for the Job made below
         known = self._accepted(lambda ticket: Attach(ticket, JobId(job_id)), JobSpecError)
         name = self.look(job_id)["name"]
         return self._follow(known, name, on_print, None, False, ())
@@ -159,9 +168,10 @@ class ManagerClient(Cluster):
         )
         with self._books:
             self._running[job_id] = _Running(job, output, overwrite, on_print)
-            ended = self._ended.pop(job_id, None)
-        if ended is not None:
-            self._settle(ended)
+            self._followed.add(job_id)
+            early = self._early.pop(job_id, [])
+        for message in early:
+            self._heard_of_job(message)
         return job
 
     def look(self, topic: str) -> dict[str, Any]:
@@ -253,12 +263,20 @@ class ManagerClient(Cluster):
                         self._send(Watch(payload["topic"]))
             case Accepted(ticket) | Refused(ticket):
                 self._settle_ticket(ticket, message)
-            case JobPrinted():
-                running = self._running.get(message.job)
-                if running is not None and running.on_print is not None:
-                    running.on_print(message.task, message.worker, message.text, message.dropped)
-            case Ended():
-                self._settle(message)
+            case JobPrinted() | Ended():
+                with self._books:
+                    if message.job not in self._followed:
+                        self._early.setdefault(message.job, []).append(message)
+                        return
+                self._heard_of_job(message)
+
+    def _heard_of_job(self, message: JobPrinted | Ended) -> None:
+        if isinstance(message, Ended):
+            self._settle(message)
+            return
+        running = self._running.get(message.job)
+        if running is not None and running.on_print is not None:
+            running.on_print(message.task, message.worker, message.text, message.dropped)
 
     def _settle_ticket(self, ticket: int, answer: Any) -> None:
         with self._books:
@@ -269,11 +287,11 @@ class ManagerClient(Cluster):
     def _settle(self, ended: Ended) -> None:
         with self._books:
             running = self._running.pop(ended.job, None)
-            if running is None:
-                self._ended[ended.job] = ended
-                return
+        if running is None:
+            return  # it ended before: who attached twice is told twice
         if ended.outcome == "cancelled":
-            running.job.fail(JobCancelledError(f"job {ended.job} was cancelled: {ended.sentence}"))
+            why = f": {ended.sentence}" if ended.sentence else ""
+            running.job.fail(JobCancelledError(f"job {ended.job} was cancelled{why}"))
         elif ended.outcome == "failed":
             running.job.fail(
                 TaskFailedError(f"job {ended.job} failed: {ended.sentence}", ended.failure)

@@ -12,7 +12,7 @@ from mrkernel.job.plan import PlannedTask
 from mrkernel.job.spec import JobSpec
 from mrkernel.manager.events import PeerId
 from mrkernel.manager.transitions import JobState, Story, TaskState, WorkerLiveness
-from mrkernel.protocol.messages import PartOutput, Register, RunOutput
+from mrkernel.protocol.messages import JobPrinted, PartOutput, Register, RunOutput
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -105,6 +105,8 @@ class Job:
     delivered: bool = False  #: a client has the result or does not want it: losing it is no loss
     watchers: dict[PeerId, None] = field(default_factory=dict)
     """Clients to be told how it ends and what it prints, in order of their wish."""
+    printed: list[JobPrinted] = field(default_factory=list)  #: what its tasks printed, capped
+    printed_characters: int = 0
     lonely: bool = False  #: it has said that no worker is there
     story: Story = field(default_factory=list)
 

@@ -89,6 +89,8 @@ ENDED_JOBS_KEPT = 100
 #: A map task whose output could not be read so often fails the job: what keeps a reduce task from
 #: its input is not going away, and running the map task for ever would hide it.
 REPEATS = 10
+#: Characters of a job's output kept for those who attach later and for ``mrkernel logs``.
+PRINTED_KEPT = 1 << 20
 #: Seconds a job waits without any worker before it says so.
 LONELY_S = 2.0
 #: A gap between two ticks longer than this is our own pause (a laptop's sleep, SIGSTOP), and says
@@ -264,6 +266,7 @@ class ManagerState:
             )
             return
         self._out.append(Send(peer, Accepted(ticket, job_id)))
+        self._out.extend(Send(peer, line) for line in job.printed)
         if job.state is JobState.RUNNING:
             job.watchers[peer] = None
         else:
@@ -651,6 +654,9 @@ class ManagerState:
         if job is None:
             return
         line = JobPrinted(job.id, message.task, worker.id, message.text, message.dropped)
+        if job.printed_characters < PRINTED_KEPT:
+            job.printed.append(line)
+            job.printed_characters += len(line.text)
         for peer in job.watchers:
             self._out.append(Send(peer, line))
         self._publish(

@@ -207,7 +207,7 @@ class CancelJob(Message, frozen=True, tag="cancel-job"):
     """Stop a job everywhere."""
 
     job: JobId
-    reason: str = "cancelled"
+    reason: str = ""  #: for people, where there is more to say
 
 
 class ReleaseJob(Message, frozen=True, tag="release-job"):

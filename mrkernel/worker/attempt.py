@@ -231,7 +231,7 @@ def _next_size(size: int, took: float) -> int:
 def _bad_key(
     error: KeyTypeError, call: MapCall, batch: Batch, begin: int, stop: int, pairs: list[Pair]
 ) -> UserCodeError:
-    """Find the record of a key that is none, by mapping one record at a time: the job fails anyway."""
+    """Find the record of a bad key by mapping one record at a time: the job fails anyway."""
     wanted = pairs[error.index][0] if error.index is not None else None
     kind = type(wanted)
     for index in range(begin, stop):

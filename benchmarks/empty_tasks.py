@@ -1,0 +1,55 @@
+"""Many map tasks that yield nothing: what a task costs, all around."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import mrkernel
+from benchmarks.jobs import as_in_a_cell, nothing
+from benchmarks.meter import Meter, Sample, median, ratio, rounds
+from benchmarks.plan import Plan
+from benchmarks.pool import HandWrittenPool
+from benchmarks.table import Row
+
+LIMIT_PER_S = 6_000
+
+_mapper = as_in_a_cell(nothing)
+
+
+def measure(
+    plan: Plan, cluster: mrkernel.LocalCluster, meter: Meter, pool: HandWrittenPool
+) -> Iterator[Row]:
+    """Measure it.
+
+    Raises:
+        AssertionError: a task is missing, or the answer is not empty.
+    """
+    number = plan.empty_tasks
+    ours: list[Sample] = []
+    theirs: list[Sample] = []
+    their_meter = Meter(pool.pids)
+
+    def job() -> mrkernel.Job:
+        started = cluster.submit(_mapper, iter(range(number)), "sum", split_size=1, reduce_tasks=2)
+        started.result()
+        return started
+
+    for _ in rounds(plan.rounds, plan.empty_s):
+        ended, sample = meter.measure(job)
+        ours.append(sample)
+        assert list(ended.result()) == []
+        done = cluster.client.look(ended.id)["map"]["done"]
+        assert done == number, f"{done} of {number} map tasks were run"
+        answer, sample = their_meter.measure(lambda: pool.empty_tasks(number))
+        theirs.append(sample)
+        assert answer == []
+    rate = number / median([sample.wall for sample in ours])
+    yield Row(
+        f"{number:,} map tasks that yield nothing",
+        f"{rate:,.0f} /s",
+        f"{number / median([sample.wall for sample in theirs]):,.0f} /s, pool",
+        ratio(ours, theirs, "wall"),
+        ratio(ours, theirs, "cpu"),
+        f">= {LIMIT_PER_S:,} /s",
+        rate >= LIMIT_PER_S if plan.judged else None,
+    )

@@ -1,0 +1,58 @@
+"""How much a run does: the real one within four minutes, the smoke run within half of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes and limits of a run.
+
+    Attributes:
+        judged: whether its figures may be held against the goals.
+        megabytes: of each of the four text files.
+        rounds: of each figure, at most.
+        cold_s, small_s, empty_s, count_s, killed_s: seconds a figure's rounds may take; a round
+            that would not fit is left out, the first never is.
+        small_jobs: small jobs on each side.
+        empty_tasks: tasks of the job of empty tasks.
+    """
+
+    judged: bool
+    megabytes: float
+    rounds: int
+    cold_s: float
+    small_s: float
+    empty_s: float
+    count_s: float
+    killed_s: float
+    small_jobs: int
+    empty_tasks: int
+
+
+WHOLE = Plan(
+    judged=True,
+    megabytes=22.5,
+    rounds=5,
+    cold_s=15,
+    small_s=15,
+    empty_s=15,
+    count_s=50,  # twice: with and without a combiner
+    killed_s=40,
+    small_jobs=200,
+    empty_tasks=10_000,
+)
+
+QUICK = Plan(
+    judged=False,
+    megabytes=2,
+    rounds=1,
+    cold_s=3,
+    small_s=3,
+    empty_s=3,
+    count_s=5,
+    killed_s=6,
+    small_jobs=40,
+    empty_tasks=2_000,
+)
