@@ -15,6 +15,7 @@ import msgspec
 from mrkernel.ids import JobId, TaskId, WorkerId
 
 Phase = Literal["map", "reduce"]
+Level = Literal["info", "warning", "error"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -125,7 +126,7 @@ class Noted(Event, frozen=True, tag="noted"):
     """One human line for the feed: what happened, what was done, what it cost."""
 
     job: JobId | None  #: None: about the cluster, shown in every running job
-    level: Literal["info", "warning", "error"]
+    level: Level
     sentence: str
 
 

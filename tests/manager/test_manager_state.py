@@ -12,10 +12,12 @@ from mrkernel.errors import InvalidTransition
 from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.job.failure import Failure
 from mrkernel.job.spec import JobSpec
-from mrkernel.manager import state as state_module
+from mrkernel.manager import attempts, jobs, workers
+from mrkernel.manager.attempts import REPEATS
 from mrkernel.manager.events import BlobStored, PeerId, PeerLost, Received
 from mrkernel.manager.instructions import Close, DropBlob, Send, SendBlob, SendView, StopView
-from mrkernel.manager.state import ENDED_JOBS_KEPT, REPEATS, ManagerState
+from mrkernel.manager.jobs import ENDED_JOBS_KEPT
+from mrkernel.manager.state import ManagerState
 from mrkernel.manager.transitions import (
     JOB_TRANSITIONS,
     TASK_TRANSITIONS,
@@ -562,6 +564,20 @@ def test_a_second_reader_of_the_same_loss_costs_nothing_more(desk: Desk) -> None
     assert {task for _, task, _ in desk.starts(out)} == {"reduce-0", "reduce-1"}
 
 
+def test_a_late_complaint_does_not_touch_the_output_made_since(desk: Desk) -> None:
+    two_workers(desk)
+    desk.submit(maps=1, reduces=2)
+    desk.finish("w1", "map-0")
+    assert desk.running() == {"w1": ["reduce-0"], "w2": ["reduce-1"]}
+    desk.fetch_failed("w1", "reduce-0", 0)
+    desk.finish("w1", "map-0")
+    assert desk.task("map-0").winner == 2
+    desk.fetch_failed("w2", "reduce-1", 0, map_attempt=1)  # it read the old one all the time
+    assert desk.task("map-0").winner == 2
+    assert [e.tasks for e in desk.published(public.OutputLost)] == [("map-0",)]
+    assert desk.attempt("w2", "reduce-1") == 2
+
+
 def test_output_that_can_never_be_read_fails_the_job(desk: Desk) -> None:
     desk.join()
     desk.submit(maps=1, reduces=1)
@@ -844,7 +860,7 @@ def test_the_load_is_spread(desk: Desk) -> None:
 @pytest.mark.parametrize(("seconds", "each"), [(10.0, 2), (0.1, 4), (0.01, 10), (0.0001, 130)])
 def test_what_is_sent_ahead_has_a_bound(desk: Desk, seconds: float, each: int) -> None:
     desk.join(slots=2)
-    desk.submit(maps=2000)
+    desk.submit(maps=300)
     assert len(desk.worker("w1").assigned) == 2  # nothing is known yet
     for number in range(20):
         desk.finish("w1", f"map-{number}", seconds=seconds)
@@ -876,7 +892,8 @@ def test_every_row_of_the_tables_is_reached(monkeypatch: pytest.MonkeyPatch) -> 
         reached.add((before, trigger))
         return result
 
-    monkeypatch.setattr(state_module, "advance", recording)
+    for module in (attempts, jobs, workers):
+        monkeypatch.setattr(module, "advance", recording)
     desk = Desk()
     two_workers(desk)
     desk.submit(maps=2, reduces=4)

@@ -1,0 +1,51 @@
+"""The books: all that a manager knows, and what it has decided to do about it. Pure.
+
+The state's parts (jobs, attempts, workers, scheduler) write into one pair of books, each its own
+pages, and none knows the part above it.
+"""
+
+from __future__ import annotations
+
+from mrkernel.ids import JobId, WorkerId
+from mrkernel.manager.events import PeerId
+from mrkernel.manager.instructions import Instruction, Publish, Send
+from mrkernel.manager.records import Job, Task, Worker
+from mrkernel.monitor import events as public
+from mrkernel.protocol.messages import Refused
+
+
+class Books:
+    """Workers, jobs, blobs, and the instructions of the event at hand."""
+
+    def __init__(self) -> None:
+        self.workers: dict[WorkerId, Worker] = {}  #: those not dead
+        self.jobs: dict[JobId, Job] = {}  #: until they are forgotten, in order of arrival
+        self.blobs: set[str] = set()  #: digests the shell holds
+        self._out: list[Instruction] = []
+
+    def say(self, instruction: Instruction) -> None:
+        """Put an instruction behind those before."""
+        self._out.append(instruction)
+
+    def take_instructions(self) -> list[Instruction]:
+        """Return the instructions since the last call."""
+        out, self._out = self._out, []
+        return out
+
+    def publish(self, event: public.AnyEvent) -> None:
+        """Tell the views."""
+        self._out.append(Publish(event))
+
+    def note(self, job: JobId | None, level: public.Level, sentence: str, now: float) -> None:
+        """Put one human line into the feed of a job, or of all jobs."""
+        self.publish(public.Noted(at=now, job=job, level=level, sentence=sentence))
+
+    def refuse(self, peer: PeerId, ticket: int, sentence: str) -> None:
+        """Answer a client's request with no."""
+        self._out.append(Send(peer, Refused(ticket, sentence)))
+
+    def is_lost(self, task: Task) -> bool:
+        """Whether the only copy of a DONE task's result part died with its worker."""
+        part = task.part
+        kept_there = part is not None and part.pairs > 0 and part.data is None
+        return kept_there and task.holder not in self.workers

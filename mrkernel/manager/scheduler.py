@@ -1,0 +1,79 @@
+"""The scheduler: ready tasks to workers with room. Pure; the choices are in ``policy``."""
+
+from __future__ import annotations
+
+from mrkernel.ids import JobId
+from mrkernel.manager.attempts import Attempts
+from mrkernel.manager.books import Books
+from mrkernel.manager.policy import choose_worker, prefetch
+from mrkernel.manager.records import Job, Task, Worker
+from mrkernel.manager.transitions import JobState, TaskState, WorkerLiveness
+
+
+class Scheduler:
+    """Hands out what is ready, fairly among jobs."""
+
+    def __init__(self, books: Books, attempts: Attempts) -> None:
+        self._books = books
+        self._attempts = attempts
+
+    def schedule(self, now: float) -> None:
+        """Hand out ready tasks while some worker has room, to the job with the fewest running."""
+        blocked: set[JobId] = set()
+        while True:
+            candidates = [
+                job
+                for job in self._books.jobs.values()
+                if job.state is JobState.RUNNING
+                and (job.ready_maps or job.ready_reduces)
+                and job.id not in blocked
+            ]
+            if not candidates:
+                return
+            job = min(candidates, key=lambda j: j.running)
+            if not self._hand_out(job, now, alone=len(candidates) == 1):
+                blocked.add(job.id)
+
+    def _hand_out(self, job: Job, now: float, *, alone: bool) -> bool:
+        """Start ready tasks of ``job``: all that fit when it is alone, else one. False: none."""
+        started = False
+        for line, mean_s in (
+            (job.ready_maps, job.mean_map_s),
+            (job.ready_reduces, job.mean_reduce_s),
+        ):
+            ahead = 1 + prefetch(mean_s)
+            passed: list[Task] = []  # they wait for a worker where they have not failed yet
+            while line:
+                task = line[0]
+                if task.state is not TaskState.READY:
+                    line.popleft()  # it lost its inputs while it stood in line
+                    continue
+                worker = choose_worker(
+                    self._books.workers.values(),
+                    load=_load,
+                    room=lambda w: _room(w, ahead),  # noqa: B023 - used within this iteration
+                    avoided=lambda w: w.id in task.failed_on,  # noqa: B023
+                )
+                if worker is not None:
+                    self._attempts.start(job, line.popleft(), worker, now)
+                    started = True
+                    if not alone:
+                        break
+                elif task.failed_on:
+                    passed.append(line.popleft())
+                else:
+                    break
+            line.extendleft(reversed(passed))
+            if started and not alone:
+                break
+        return started
+
+
+def _load(worker: Worker) -> float:
+    return worker.load
+
+
+def _room(worker: Worker, ahead: int) -> int:
+    if worker.state is not WorkerLiveness.ALIVE:
+        return 0
+    return worker.info.slots * ahead - len(worker.assigned)
