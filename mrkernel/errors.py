@@ -26,10 +26,14 @@ Facts are attributes, the sentence is ``str(error)`` and ends in a next step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from mrkernel.job.failure import Failure
+
+class Report(Protocol):
+    """What is known of a failure; ``job.failure.Failure`` is one."""
+
+    def render(self) -> str:
+        """Draw it for a terminal or a cell."""
 
 
 class MRKernelError(Exception):
@@ -84,10 +88,11 @@ class TaskFailedError(JobError):
     """User code raised, crashed, or never ended.
 
     Attributes:
-        failure: what the failing attempt reported: error type, the user's frames, record, place.
+        failure: what the failing attempt reported (a ``Failure``): error type, the user's frames,
+            record, place; None when it could report nothing.
     """
 
-    def __init__(self, message: str, failure: Failure | None = None) -> None:
+    def __init__(self, message: str, failure: Report | None = None) -> None:
         super().__init__(message, failure)
         self.failure = failure
 

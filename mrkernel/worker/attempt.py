@@ -8,10 +8,11 @@ end the job, ``FetchError`` means that map output has to be made again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,10 +24,10 @@ from mrkernel.job import counters, randomness
 from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
 from mrkernel.job.functions import Functions
 from mrkernel.job.mapping import MapCall
-from mrkernel.job.reducing import ReduceCall
+from mrkernel.job.reducing import ReduceCall, Reduced, bad_key
 from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.messages import Finished, PartOutput, RunOutput, RunSource, Start
-from mrkernel.shuffle.keys import encode
+from mrkernel.shuffle import keys as _keys
 from mrkernel.shuffle.merge import GroupBatch, merge_groups
 from mrkernel.shuffle.part import PairWriter, PartWriter
 from mrkernel.shuffle.run import Read, RunIndex, RunWriter, SegmentReader, segment_readers
@@ -255,20 +256,19 @@ def _reduce(start: Start, context: JobContext) -> _Done:
     call = ReduceCall(context.functions.reducer)
     writer = PartWriter(context.directory / part_name(start.index, start.attempt))
     inputs = _Inputs(start, context, done)
-    merged = merge_groups(
-        inputs.segments, scratch=context.directory, limit_bytes=context.memory
-    )
+    merged = merge_groups(inputs.segments, scratch=context.directory, limit_bytes=context.memory)
     try:
         for batch in merged:
             reduced = call.reduce(_groups(batch, context.spec.sort_values))
             if reduced.out_keys is None:
                 _add_columns(writer, reduced.keys, reduced.counts, reduced.values)
             else:
+                out_keys = _plain_keys(reduced.out_keys, reduced)
                 at = 0
                 for key, count in zip(reduced.keys, reduced.counts, strict=True):
                     out = slice(at, at + count)
-                    given = zip(reduced.out_keys[out], reduced.values[out], strict=True)
-                    writer.add_group(key, list(given))
+                    given = list(zip(out_keys[out], reduced.values[out], strict=True))
+                    writer.add_group(key, given)
                     at += count
             done.records += len(reduced.keys)
             done.pairs += len(reduced.values)
@@ -277,8 +277,11 @@ def _reduce(start: Start, context: JobContext) -> _Done:
         if pairs:
             # They belong to no group: each takes its place in the order by its own key.
             writer.end_segment()
-            for key, value in sorted(pairs, key=lambda pair: encode(pair[0])):
-                writer.add_group(key, [(key, value)])
+            keys = _plain_keys([key for key, _ in pairs])
+            finals = zip(keys, (value for _, value in pairs), strict=True)
+            for _, group in groupby(sorted(finals, key=_encoded), _encoded):
+                given = list(group)
+                writer.add_group(given[0][0], given)
             done.pairs += len(pairs)
         index = writer.close()
     except CorruptRunError as error:
@@ -289,6 +292,27 @@ def _reduce(start: Start, context: JobContext) -> _Done:
         raise
     done.part = _part(start, context, index, done.pairs)
     return done
+
+
+def _encoded(pair: Pair) -> bytes:
+    return _keys.encode(pair[0])
+
+
+def _plain_keys(keys: list[Any], reduced: Reduced | None = None) -> Sequence[Any]:
+    """Check keys that the reducer gave itself.
+
+    Args:
+        reduced: where they come from; None: finish().
+    """
+    try:
+        return _keys.check(keys)[0]
+    except KeyTypeError as error:
+        where = "finish()"
+        if reduced is not None:
+            ends = accumulate(reduced.counts)
+            group = next(i for i, end in enumerate(ends) if end > (error.index or 0))
+            where = f"group {short(reduced.keys[group])}"
+        raise bad_key(error, where) from error
 
 
 def _add_columns(writer: PartWriter, keys: list[Any], counts: list[int], values: list[Any]) -> None:

@@ -1,0 +1,378 @@
+"""What a worker server decides, event by event: no processes, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mrkernel.ids import JobId, TaskId
+from mrkernel.job.failure import Failure
+from mrkernel.job.spec import JobSpec
+from mrkernel.protocol.messages import (
+    AttemptProgress,
+    Beat,
+    CancelAttempt,
+    Failed,
+    Finished,
+    Forget,
+    JobInfo,
+    Message,
+    Start,
+)
+from mrkernel.worker.state import (
+    PIPELINE,
+    Delete,
+    Event,
+    Fork,
+    FromManager,
+    Instruction,
+    Kill,
+    Order,
+    Pulse,
+    RunnerDied,
+    RunnerProgress,
+    RunnerSaid,
+    RunnerUp,
+    Say,
+    WorkerState,
+)
+
+ZERO = RunnerProgress(0, 0, 0)
+
+
+def info(job: str = "j1", **spec: Any) -> JobInfo:
+    return JobInfo(JobId(job), JobSpec(name="job", functions="f" * 64, **spec))
+
+
+def start(number: int, job: str = "j1", attempt: int = 1) -> Start:
+    return Start(JobId(job), TaskId(f"map-{number}"), attempt, number)
+
+
+def finished(number: int, job: str = "j1", attempt: int = 1) -> Finished:
+    return Finished(JobId(job), TaskId(f"map-{number}"), attempt, 1, 1, 1, 0.1)
+
+
+def cancel(number: int, job: str = "j1", attempt: int = 1) -> CancelAttempt:
+    return CancelAttempt(JobId(job), TaskId(f"map-{number}"), attempt)
+
+
+class Bench:
+    """A ``WorkerState`` whose runners are up, and a clock."""
+
+    def __init__(self, slots: int = 1, *, up: bool = True) -> None:
+        self.state = WorkerState(slots)
+        self.now = 0.0
+        assert self.state.start() == [Fork(slot) for slot in range(slots)]
+        for slot in range(slots if up else 0):
+            assert self.handle(RunnerUp(slot)) == []
+
+    def handle(self, event: Event) -> list[Instruction]:
+        out = self.state.handle(event, self.now)
+        self.state.validate()
+        return out
+
+    def hear(self, *messages: Message) -> list[Instruction]:
+        return [i for message in messages for i in self.handle(FromManager(message))]
+
+    def said(self, slot: int, message: Any) -> list[Instruction]:
+        return self.handle(RunnerSaid(slot, message))
+
+    def pulse(self, *progress: RunnerProgress, after: float = 0.5) -> list[Instruction]:
+        self.now += after
+        return self.handle(Pulse(1.0, 100, progress))
+
+
+def tasks(slot: Iterable[Start]) -> list[str]:
+    return [start.task for start in slot]
+
+
+# --- the usual way --------------------------------------------------------------------------------
+
+
+def test_an_attempt_goes_to_a_runner_that_is_told_of_its_job_first() -> None:
+    bench = Bench()
+    assert bench.hear(info()) == []
+    assert bench.hear(start(0)) == [Order(0, info()), Order(0, start(0))]
+    assert bench.said(0, finished(0)) == [Say(finished(0))]
+    assert bench.hear(start(1)) == [Order(0, start(1))]
+    bench.said(0, finished(1))
+    bench.hear(info("j2"))
+    assert bench.hear(start(0, "j2")) == [Order(0, info("j2")), Order(0, start(0, "j2"))]
+
+
+def test_attempts_wait_for_a_runner_to_come_up() -> None:
+    bench = Bench(up=False)
+    assert bench.hear(info(), start(0)) == []
+    assert bench.handle(RunnerUp(0)) == [Order(0, info()), Order(0, start(0))]
+
+
+def test_each_slot_gets_one_before_any_gets_two() -> None:
+    bench = Bench(slots=3)
+    bench.hear(info(), *[start(n) for n in range(3)])
+    assert [tasks(slot.held) for slot in bench.state.slots] == [["map-0"], ["map-1"], ["map-2"]]
+
+
+def test_a_long_line_is_handed_out_in_bulk_with_a_bound() -> None:
+    bench = Bench(slots=2)
+    bench.hear(info(), *[start(n) for n in range(100)])
+    held = [len(slot.held) for slot in bench.state.slots]
+    assert held == [PIPELINE, PIPELINE]
+    assert len(bench.state.line) == 100 - 2 * PIPELINE
+
+
+def test_a_failure_is_passed_on_as_it_came() -> None:
+    bench = Bench()
+    bench.hear(info(), start(0))
+    failed = Failed(JobId("j1"), TaskId("map-0"), 1, Failure(kind="user", sentence="boo"))
+    assert bench.said(0, failed) == [Say(failed)]
+
+
+# --- runners that die -----------------------------------------------------------------------------
+
+
+def test_a_dead_runner_takes_its_running_attempt_with_it_and_no_other() -> None:
+    bench = Bench()
+    bench.hear(info(), *[start(n) for n in range(4)])
+    died = RunnerDied(0, "crashed (SIGSEGV)", "Fatal Python error\n  line 7\n", 1234)
+    say, fork = bench.handle(died)
+    assert fork == Fork(0)
+    assert isinstance(say, Say)
+    assert isinstance(say.message, Failed)
+    failed = say.message
+    assert (failed.task, failed.attempt, failed.failure.kind) == ("map-0", 1, "crash")
+    assert failed.failure.sentence == (
+        "its Python process crashed (SIGSEGV) after 1,234 finished records"
+    )
+    assert failed.failure.message == "Fatal Python error\n  line 7"
+    assert bench.handle(RunnerUp(0))[0] == Order(0, info())
+    left = [*bench.state.slots[0].held, *bench.state.line]
+    assert tasks(left) == ["map-1", "map-2", "map-3"]
+
+
+def test_an_idle_runner_that_dies_is_replaced_without_a_word() -> None:
+    bench = Bench()
+    assert bench.handle(RunnerDied(0, "was killed (SIGKILL)")) == [Fork(0)]
+
+
+def test_the_last_words_of_a_runner_count() -> None:
+    bench = Bench()
+    bench.hear(info(), start(0))
+    assert bench.said(0, finished(0)) == [Say(finished(0))]
+    assert bench.handle(RunnerDied(0, "ended itself with exit status 3")) == [Fork(0)]
+
+
+def test_words_that_fit_nothing_are_dropped() -> None:
+    bench = Bench()
+    bench.hear(info(), start(0, attempt=2))
+    assert bench.said(0, finished(0, attempt=1)) == []
+    assert bench.said(0, finished(1)) == []
+    assert len(bench.state.slots[0].held) == 1
+
+
+# --- cancel ---------------------------------------------------------------------------------------
+
+
+def test_cancelling_what_waits_costs_nothing() -> None:
+    bench = Bench()
+    bench.hear(info(), *[start(n) for n in range(PIPELINE + 2)])
+    waiting = bench.state.line[-1]
+    number = int(waiting.task.removeprefix("map-"))
+    assert bench.hear(cancel(number)) == []
+    assert waiting not in bench.state.line
+
+
+def test_cancelling_what_runs_kills_its_runner_and_the_rest_runs_on() -> None:
+    bench = Bench()
+    bench.hear(info(), start(0), start(1), start(2))
+    assert bench.hear(cancel(0)) == [Kill(0)]
+    assert bench.said(0, finished(0)) == []  # said before the kill reached it
+    assert bench.handle(RunnerDied(0, "was killed (SIGKILL)")) == [Fork(0)]
+    out = bench.handle(RunnerUp(0))
+    assert out[:2] == [Order(0, info()), Order(0, start(1))]
+    assert tasks(bench.state.slots[0].held) + tasks(bench.state.line) == ["map-1", "map-2"]
+
+
+def test_cancelling_a_whole_job_kills_each_runner_once_and_spares_other_jobs() -> None:
+    bench = Bench(slots=2)
+    bench.hear(info(), info("j2"), start(0), start(1), start(0, "j2"), start(1, "j2"))
+    out = bench.hear(cancel(0), cancel(1))
+    assert sorted(i.slot for i in out if isinstance(i, Kill)) == [0, 1]
+    for slot in (0, 1):
+        bench.handle(RunnerDied(slot, "was killed (SIGKILL)"))
+        bench.handle(RunnerUp(slot))
+    left = [start for slot in bench.state.slots for start in slot.held] + [*bench.state.line]
+    assert sorted((s.job, s.task) for s in left) == [("j2", "map-0"), ("j2", "map-1")]
+
+
+def test_cancelling_what_is_not_here_is_nothing() -> None:
+    bench = Bench()
+    bench.hear(info(), start(0, attempt=2))
+    assert bench.hear(cancel(0, attempt=1), cancel(5), cancel(0, job="j9")) == []
+
+
+# --- time -----------------------------------------------------------------------------------------
+
+
+def test_a_beat_tells_how_far_the_running_attempts_are() -> None:
+    bench = Bench(slots=2)
+    bench.hear(info(), start(0))
+    out = bench.pulse(RunnerProgress(1, 20, 300), ZERO)
+    progress = (AttemptProgress(JobId("j1"), TaskId("map-0"), 1, 20, 300),)
+    assert out == [Say(Beat(1.0, 100, progress))]
+    bench.said(0, finished(0))
+    assert bench.pulse(RunnerProgress(1, 20, 300), ZERO) == [Say(Beat(1.0, 100))]
+
+
+def test_an_attempt_without_a_finished_record_is_killed_and_says_so() -> None:
+    bench = Bench()
+    bench.hear(info(timeout_s=2.0), start(0), start(1))
+    bench.pulse(RunnerProgress(1, 10, 0), after=1.5)
+    bench.pulse(RunnerProgress(1, 11, 0), after=1.5)  # one more record: the clock starts anew
+    assert bench.pulse(RunnerProgress(1, 11, 0), after=1.5)[:-1] == []
+    kill, beat = bench.pulse(RunnerProgress(1, 11, 0), after=1.0)
+    assert kill == Kill(0)
+    assert isinstance(beat, Say)
+    assert bench.pulse(RunnerProgress(1, 11, 0), after=9.0)[:-1] == []  # once is enough
+    assert bench.said(0, finished(0)) == []  # too late
+    say, fork = bench.handle(RunnerDied(0, "was killed (SIGKILL)"))
+    assert isinstance(say, Say)
+    assert isinstance(say.message, Failed)
+    assert say.message.failure.kind == "timeout"
+    assert say.message.failure.sentence == "no record was finished for 2 s"
+    assert fork == Fork(0)
+    bench.handle(RunnerUp(0))
+    assert tasks(bench.state.slots[0].held) == ["map-1"]
+
+
+def test_time_before_an_attempt_began_does_not_count() -> None:
+    bench = Bench()
+    bench.pulse(ZERO, after=100.0)
+    bench.hear(info(timeout_s=2.0), start(0))
+    assert bench.pulse(ZERO, after=1.0)[:-1] == []
+    bench.said(0, finished(0))
+    bench.now += 100.0
+    bench.hear(start(1))
+    assert bench.pulse(ZERO, after=1.0)[:-1] == []  # it has not even begun
+
+
+def test_the_next_attempt_in_the_pipe_has_its_own_time() -> None:
+    bench = Bench()
+    bench.hear(info(timeout_s=2.0), start(0), start(1), start(2))
+    assert tasks(bench.state.slots[0].held) == ["map-0", "map-1"]
+    bench.pulse(RunnerProgress(1, 1, 0), after=0.1)
+    bench.now += 1.9
+    bench.said(0, finished(0))
+    assert bench.pulse(RunnerProgress(1, 1, 0), after=1.9)[:-1] == []
+    assert bench.pulse(RunnerProgress(1, 1, 0), after=0.2)[:-1] == [Kill(0)]
+
+
+def test_without_a_limit_nothing_is_killed() -> None:
+    bench = Bench()
+    bench.hear(info(), start(0))
+    assert bench.pulse(RunnerProgress(1, 0, 0), after=1e9)[:-1] == []
+
+
+def test_a_timeout_that_meets_a_cancel_says_nothing() -> None:
+    bench = Bench()
+    bench.hear(info(timeout_s=1.0), start(0))
+    bench.pulse(RunnerProgress(1, 0, 0), after=1.0)
+    assert Kill(0) in bench.pulse(RunnerProgress(1, 0, 0), after=1.5)
+    assert bench.hear(cancel(0)) == []
+    assert bench.handle(RunnerDied(0, "was killed (SIGKILL)")) == [Fork(0)]
+
+
+# --- forget ---------------------------------------------------------------------------------------
+
+
+def test_forget_deletes_and_the_job_is_told_again_if_it_comes_again() -> None:
+    bench = Bench()
+    bench.hear(info(), start(0))
+    bench.said(0, finished(0))
+    runs = Forget(JobId("j1"), ("b",), runs_only=True)
+    assert bench.hear(runs) == [Delete(JobId("j1"), ("b",), True)]
+    assert bench.hear(start(1)) == [Order(0, start(1))]
+    bench.said(0, finished(1))
+    assert bench.hear(Forget(JobId("j1"))) == [Delete(JobId("j1"), (), False)]
+    assert bench.hear(info(), start(2)) == [Order(0, info()), Order(0, start(2))]
+
+
+def test_a_lost_manager_is_forgotten_with_all_it_wanted() -> None:
+    bench = Bench(slots=2)
+    bench.hear(info(), *[start(n) for n in range(40)])
+    bench.state.forget_everything()  # the shell kills the runners
+    bench.state.validate()
+    assert bench.said(0, finished(0)) == []
+    assert bench.hear(info("j1"), start(0)) == []  # of the next manager: both are dying
+    for slot in (0, 1):
+        assert bench.handle(RunnerDied(slot, "was killed (SIGKILL)")) == [Fork(slot)]
+    assert bench.handle(RunnerUp(1)) == [Order(1, info()), Order(1, start(0))]
+
+
+# --- all of it in any order -----------------------------------------------------------------------
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["start", "cancel", "finish", "die", "up", "pulse", "forget"]),
+        st.integers(0, 5),
+        st.integers(0, 2),
+    ),
+    max_size=60,
+)
+
+
+@given(events, st.integers(1, 3))
+def test_no_attempt_is_lost_or_doubled(story: list[tuple[str, int, int]], slots: int) -> None:
+    """Each attempt that was started and not cancelled is here, or was answered exactly once."""
+    bench = Bench(slots)
+    bench.hear(info("j0", timeout_s=1.0), info("j1"), info("j2"))
+    up = [True] * slots
+    wanted: set[tuple[str, str, int]] = set()
+    answered: list[tuple[str, str, int]] = []
+    attempts = 0
+    for what, number, kind in story:
+        job, slot = f"j{kind}", number % slots
+        out: list[Instruction] = []
+        held = bench.state.slots[slot].held
+        if what == "start":
+            attempts += 1
+            wanted.add((job, f"map-{attempts}", 1))
+            out = bench.hear(start(attempts, job))
+        elif what == "cancel" and wanted:
+            victim = sorted(wanted)[number % len(wanted)]
+            wanted.discard(victim)
+            out = bench.hear(CancelAttempt(JobId(victim[0]), TaskId(victim[1]), 1))
+        elif what == "finish" and up[slot] and held:
+            first = held[0]
+            message = Finished(first.job, first.task, first.attempt, 1, 1, 1, 0.1)
+            out = bench.said(slot, message)
+        elif what == "die" and up[slot]:
+            up[slot] = False
+            out = bench.handle(RunnerDied(slot, "was killed (SIGKILL)"))
+            assert Fork(slot) in out
+        elif what == "up" and not up[slot]:
+            up[slot] = True
+            out = bench.handle(RunnerUp(slot))
+        elif what == "pulse":
+            out = bench.pulse(*[RunnerProgress(1, number, 0)] * slots)
+        for instruction in out:
+            if isinstance(instruction, Say) and isinstance(instruction.message, Finished | Failed):
+                said = instruction.message
+                answered.append((said.job, said.task, said.attempt))
+            if isinstance(instruction, Order):
+                assert up[instruction.slot], "an order to nobody"
+    assert len(answered) == len(set(answered))
+    held_now = [s for slot_ in bench.state.slots for s in slot_.held] + [*bench.state.line]
+    here = {(s.job, s.task, s.attempt) for s in held_now}
+    assert here == wanted - set(answered)
+
+
+def test_a_doubled_attempt_is_a_bug_that_is_noticed() -> None:
+    bench = Bench()
+    bench.hear(info(), start(0))
+    bench.state.line.append(start(0))
+    with pytest.raises(AssertionError, match="two places"):
+        bench.state.validate()
