@@ -28,6 +28,7 @@ __all__ = ["Batch", "ItemBatch", "RecordReader", "open_split", "resolve"]
 
 #: Map tasks per slot for items in memory: their cost is unknown, so a little more than slots.
 _MEMORY_TASKS_PER_SLOT = 2
+_MOST_TASKS = 100_000
 #: First bytes of files which are no text, and what to do about each.
 _NOT_TEXT = {
     b"\x1f\x8b": ("gzip", "decompress it first (gunzip)"),
@@ -95,6 +96,8 @@ def resolve(
         name = name or (f"input {number + 1}" if unnamed else "input")
         groups.append(_memory_splits(_items_of(given, name), name, split_size, slots))
     sizes = [info.st_size for _, info in files]
+    if split_size is not None:
+        _check_number(sum(-(-size // max(1, split_size)) for size in sizes), split_size)
     if whole:
         plans = [[(0, size)] if size else [] for size in sizes]
     else:
@@ -216,18 +219,24 @@ def _stat(path: str) -> os.stat_result:
 
 def _check_text(path: str, info: os.stat_result) -> os.stat_result:
     """Refuse what cannot be read as lines; opening it is the only proof that it is readable."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"the file name {os.fsencode(path)!r} is not UTF-8: rename it", path
+        ) from None
     if not stat.S_ISREG(info.st_mode):
         raise InputError(f"{path} is not a regular file: copy what it gives into one", path)
     try:
         handle = os.open(path, os.O_RDONLY)
+        try:
+            head = os.read(handle, 10)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): check its permissions", path
         ) from error
-    try:
-        head = os.read(handle, 10)
-    finally:
-        os.close(handle)
     magic = next((m for m in _NOT_TEXT if head.startswith(m)), None)
     if magic in (b"BZh", b"PAR1") and head[4:].isascii() and head[4:10] != b"1AY&SY":
         magic = None  # letters that a text may begin with, too
@@ -311,6 +320,15 @@ def _items_of(given: Any, name: str) -> list[Any]:
     return list(given)
 
 
+def _check_number(tasks: int, split_size: int) -> None:
+    """Refuse so many tasks that nobody could hold them; 100,000 of the largest make 6 TB."""
+    if tasks > _MOST_TASKS:
+        raise InputError(
+            f"a split size of {split_size} bytes makes {tasks:,} map tasks: write a larger one, or "
+            "leave it out"
+        )
+
+
 def _memory_splits(
     items: list[Any], name: str, split_size: int | None, slots: int
 ) -> list[MemorySplit]:
@@ -324,6 +342,7 @@ def _memory_splits(
     else:
         limit = max(1, split_size)
         count = 1 if limit == 1 else _items_in(items, limit, name)
+        _check_number(-(-len(items) // count), limit)
     splits: list[MemorySplit] = []
     at = 0
     for piece in _pieces(items, count):

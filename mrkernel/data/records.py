@@ -11,12 +11,12 @@ from __future__ import annotations
 import codecs
 import io
 import os
-import pickle
 import sys
 from collections.abc import Iterator
 from itertools import accumulate, chain, repeat
 from typing import Any
 
+from mrkernel.data import pickles
 from mrkernel.data.splits import FileSplit, MemorySplit, PackedSplit, Split
 from mrkernel.errors import InputError
 
@@ -216,7 +216,16 @@ def _items(split: MemorySplit, data: bytes | None) -> Iterator[Batch]:
         raise InputError(
             f"the items of {split.label} did not arrive; run the job again", split.name
         )
-    yield ItemBatch(pickle.loads(data), split.name, split.first, len(data))  # noqa: S301 - ours
+    try:
+        items = pickles.loads(data)
+    except Exception as error:
+        raise InputError(
+            f"the items of {split.label} cannot be made again where they are read "
+            f"({type(error).__name__}: {error}): pass plain data such as dicts, tuples and strings",
+            split.name,
+            split.first,
+        ) from error
+    yield ItemBatch(items, split.name, split.first, len(data))
 
 
 def _open(split: FileSplit) -> Any:
@@ -363,6 +372,17 @@ def _undecodable(path: str, at: int, codec: str, error: UnicodeDecodeError) -> I
     else:
         advice = "pass its --encoding (latin-1 reads any byte), or --errors replace"
     return InputError(f"{path} is not {codec} text at byte {at} (0x{bad:02x}): {advice}", path, at)
+
+
+def check_errors(errors: str) -> None:
+    """Refuse a way to handle undecodable bytes that Python does not know.
+
+    Raises: InputError: says which there are.
+    """
+    try:
+        codecs.lookup_error(errors)
+    except LookupError:
+        raise _no_such_errors(errors) from None
 
 
 def _no_such_errors(errors: str) -> InputError:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from mrkernel.data.host import host_id
 from mrkernel.engines.result import JobResult, ResultPart
-from mrkernel.errors import ClusterError
+from mrkernel.errors import ClusterError, CorruptRunError, JobError, MRKernelError
 from mrkernel.protocol.messages import Ended, PartPlace
 from mrkernel.shuffle.run import (
     RunIndex,
@@ -25,6 +26,9 @@ from mrkernel.shuffle.transfer import RunReader
 #: they are asked for.
 COPIED_BYTES = 16 << 20
 
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
 
 def deliver(
     ended: Ended,
@@ -39,8 +43,9 @@ def deliver(
     Raises:
         ClusterError: a part cannot be read from the worker that holds it.
         OutputExistsError: the output appeared while the job ran.
+        JobError: the output cannot be written, or a value of it not be turned into text.
     """
-    copy = sum(place.nbytes for place in ended.parts) <= COPIED_BYTES
+    copy = is_copied(ended)
     with ExitStack() as stack:
         read_remote = stack.enter_context(_remote_reader(token))
         parts = [_part(place, token, copy, read_remote) for place in ended.parts]
@@ -54,8 +59,30 @@ def deliver(
             release=release,
         )
         if output is not None:
-            result.paths = result.save(output, overwrite=overwrite)
+            result.paths = _saved(result, output, overwrite)
     return result
+
+
+def is_copied(ended: Ended) -> bool:
+    """Whether the result is small enough to come along whole."""
+    return sum(place.nbytes for place in ended.parts) <= COPIED_BYTES
+
+
+def _saved(result: JobResult, output: Path, overwrite: bool) -> list[Path]:
+    try:
+        return result.save(output, overwrite=overwrite)
+    except MRKernelError:
+        raise
+    except OSError as error:
+        raise JobError(
+            f"{output} cannot be written ({error.strerror or error}): make room there or choose "
+            "another --output, and run the job again"
+        ) from error
+    except Exception as error:
+        raise JobError(
+            f"a key or value of the result cannot be made into text for {output} "
+            f"({type(error).__name__}: {error}): yield plain data, or mend its __repr__"
+        ) from error
 
 
 def _part(
@@ -64,28 +91,45 @@ def _part(
     copy: bool,
     read_remote: Callable[[PartPlace, int, int], bytes],
 ) -> ResultPart:
+    if not place.nbytes:
+        return ResultPart(place.index, 0, 0, memory_read(b""), RunIndex)
     path = Path(place.directory) / place.name
+    here = place.host_id == host_id() and path.exists()
     data = place.data
     if data is None and copy:
-        data = path.read_bytes() if _is_here(place, path) else read_remote(place, 0, -1)
+        data = path.read_bytes() if here else read_remote(place, 0, -1)
     if data is not None:
         read = memory_read(data)
         return ResultPart(place.index, place.pairs, place.nbytes, read, partial(memory_index, data))
-    if _is_here(place, path):
-        return ResultPart(
-            place.index, place.pairs, place.nbytes, file_read(path), partial(read_index, path)
-        )
+    read = file_read(path) if here else partial(_read_once, place, token)
+    load_index = partial(read_index, path) if here else partial(_index_of, place, token)
     return ResultPart(
         place.index,
         place.pairs,
         place.nbytes,
-        partial(_read_once, place, token),
-        partial(_index_of, place, token),
+        _while_held(place, read),
+        _while_held(place, load_index),
     )
 
 
-def _is_here(place: PartPlace, path: Path) -> bool:
-    return place.host_id == host_id() and path.exists()
+def _while_held(
+    place: PartPlace, call: Callable[_Arguments, _Answer]
+) -> Callable[_Arguments, _Answer]:
+    """Say what it means when a part that was there is not."""
+
+    def held(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
+        try:
+            return call(*args, **kwargs)
+        except CorruptRunError:
+            raise
+        except (OSError, ClusterError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ClusterError(
+                f"part {place.index} of the result is not on {place.worker} any more ({reason}): "
+                "its cluster has ended, or the result was released; run the job again"
+            ) from error
+
+    return held
 
 
 @contextmanager

@@ -11,14 +11,16 @@ import itertools
 import shutil
 import tempfile
 import time
+import weakref
 from collections import deque
 from functools import partial
 from pathlib import Path
 
+from mrkernel.data.host import host_id
 from mrkernel.engines.base import OnPrint, PreparedJob
-from mrkernel.engines.delivery import deliver
+from mrkernel.engines.delivery import deliver, is_copied
 from mrkernel.engines.job import Job
-from mrkernel.errors import JobSpecError, TaskFailedError
+from mrkernel.errors import InputError, JobSpecError, TaskFailedError
 from mrkernel.job import counters, randomness
 from mrkernel.job.failure import Failure, UserCodeError
 from mrkernel.manager.events import Event, PeerId, PeerJoined, Received
@@ -56,30 +58,38 @@ class InlineEngine:
     def submit_prepared(self, prepared: PreparedJob, on_print: OnPrint | None = None) -> Job:
         """Run the job to its end; the Job that comes back has ended."""
         directory = Path(tempfile.mkdtemp(prefix="mrkernel-inline-"))
+        remove = partial(shutil.rmtree, directory, ignore_errors=True)
         run = _InlineRun(prepared, directory)
+        kept = False
         try:
             # Chance and counters of this process are the user's: they come back as they were.
-            with randomness.seeded(prepared.spec.seed, "inline"), counters.collect():
+            with counters.collect(), randomness.seeded(prepared.spec.seed, "inline"):
                 ended = run.run()
             name = f"inline-{next(_numbers)}"
             job = Job(name, prepared.spec.name, watch=lambda: run.picture, cancel=lambda: None)
             if ended.outcome == "done":
-                job.succeed(
-                    deliver(
-                        ended,
-                        b"",
-                        output=prepared.output,
-                        overwrite=prepared.overwrite,
-                        release=lambda: None,
-                    )
+                result = deliver(
+                    ended,
+                    b"",
+                    output=prepared.output,
+                    overwrite=prepared.overwrite,
+                    release=remove,
                 )
+                kept = not is_copied(ended)
+                if kept:  # too large for memory: its files live as long as it does
+                    weakref.finalize(result, remove)
+                    run.remove_runs()
+                job.succeed(result)
+            elif run.slip is not None:
+                job.fail(run.slip)  # as a preflight would: it has nothing to do with a record
             else:
                 error = TaskFailedError(f"job failed: {ended.sentence}", ended.failure)
                 # The user's own exception, with its live frames, for a debugger.
                 error.__cause__ = run.error
                 job.fail(error)
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            if not kept:
+                remove()
         return job
 
 
@@ -88,7 +98,8 @@ class _InlineRun:
 
     def __init__(self, prepared: PreparedJob, directory: Path) -> None:
         self.picture = Picture()
-        self.error: BaseException | None = None
+        self.error: BaseException | None = None  #: the user's own, with its frames
+        self.slip: JobSpecError | None = None  #: the functions, or what they are made of
         self._prepared = prepared
         self._directory = directory
         self._state = ManagerState(python=prepared.spec.python)
@@ -100,7 +111,7 @@ class _InlineRun:
 
     def run(self) -> Ended:
         here = str(self._directory)
-        me = Register("here", "here", 0, SLOTS, self._prepared.spec.python, "", 0, here)
+        me = Register("here", host_id(), 0, SLOTS, self._prepared.spec.python, "", 0, here)
         self._events += [
             PeerJoined(_WORKER, "worker"),
             Received(_WORKER, me),
@@ -115,6 +126,11 @@ class _InlineRun:
                     raise JobSpecError("the job stands still without a task to run: a bug of ours")
                 self._events.append(Received(_WORKER, self._attempt(self._starts.popleft())))
         return self._ended
+
+    def remove_runs(self) -> None:
+        """Remove the map output, which nobody needs any more."""
+        for path in self._directory.glob("*/*.run"):
+            path.unlink()
 
     def _handle(self, event: Event) -> None:
         now = time.monotonic()
@@ -157,6 +173,8 @@ class _InlineRun:
             return Failed(*me, error.failure)
         except JobSpecError as error:
             self.error = error
+            if not isinstance(error, InputError):
+                self.slip = error
             return Failed(*me, Failure(kind="input", sentence=str(error)))
         except FetchError as error:
             where = (error.map_index, error.map_attempt, error.worker)

@@ -6,8 +6,11 @@ Everything that can be refused is refused here, before a task runs.
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,13 @@ import msgspec
 from mrkernel.config import JobOptions
 from mrkernel.data.inputs import resolve
 from mrkernel.data.outputs import check_output
-from mrkernel.data.records import Batch, open_split
+from mrkernel.data.pickles import modules_named
+from mrkernel.data.records import Batch, check_errors, open_split
 from mrkernel.data.splits import MemorySplit, Split
 from mrkernel.engines.base import Engine, PreparedJob
 from mrkernel.errors import JobSpecError, TaskFailedError
 from mrkernel.job.builtins import builtin_combiner, builtin_reducer
+from mrkernel.job.callables import check
 from mrkernel.job.failure import UserCodeError
 from mrkernel.job.functions import Functions, pack
 from mrkernel.job.plan import default_reduce_tasks
@@ -35,6 +40,9 @@ INLINE_SPLIT = 64 << 10
 
 #: Bytes read from the first file to try the functions on.
 PREFLIGHT_BYTES = 64 << 10
+
+#: More reduce tasks than this are a slip of the pen; part files are numbered with five digits.
+MOST_REDUCE_TASKS = 100_000
 
 #: What people write for "no reducer".
 MAP_ONLY = "none"
@@ -70,6 +78,7 @@ def prepare(
         OutputExistsError: the output is there.
         TaskFailedError: the functions fail on the first records.
     """
+    options = _checked(options)
     functions = _functions(mapper, reducer, options)
     output = None
     if options.output is not None:
@@ -87,16 +96,20 @@ def prepare(
     notes: tuple[str, ...] = ()
     blobs: dict[str, bytes] = {}
     digest = ""
-    if not engine.in_process:
-        packed = pack(functions, beside=cwd, names=cells)
+    if engine.in_process:
+        # What is no text is told before the job everywhere; items are as they were given here.
+        _first_batch([s for s in splits if not isinstance(s, MemorySplit)], options)
+    else:
+        first = partial(_first_batch, splits, options)
+        packed = pack(functions, beside=cwd, names=cells, also=_modules_of_items(splits))
         notes = packed.notes
         digest = hashlib.sha256(packed.data).hexdigest()
         blobs[digest] = packed.data
-        notes += _try_first_records(packed.data, splits, options)
+        notes += _try_first_records(packed.data, first)
         splits = _to_blobs(splits, blobs)
     input_bytes = sum(split.nbytes for split in splits)
     spec = JobSpec(
-        name=options.name or _name_of(mapper),
+        name=(options.name or _name_of(mapper)).encode("utf-8", "replace").decode(),
         functions=digest,
         functions_label=label,
         reducer=_described(functions.reducer),
@@ -116,20 +129,40 @@ def prepare(
     return prepared, engine
 
 
+def _checked(options: JobOptions) -> JobOptions:
+    """Refuse what no engine could use; an option that is None is as it is when not given."""
+    unset: dict[str, Any] = {
+        field.name: field.default
+        for field in fields(options)
+        if getattr(options, field.name) is None and field.default is not None
+    }
+    if unset:
+        options = replace(options, **unset)
+    for name in ("encoding", "errors", "name"):
+        value = getattr(options, name)
+        if value is not None and not isinstance(value, str):
+            raise JobSpecError(f"{name}={value!r}: write a text in quotes")
+    if options.output is not None and not isinstance(options.output, (str, os.PathLike)):
+        raise JobSpecError(f"output={options.output!r}: write the path of a directory")
+    check_errors(options.errors)
+    if (options.reduce_tasks or 0) > MOST_REDUCE_TASKS:
+        raise JobSpecError(
+            f"reduce_tasks={options.reduce_tasks}: write a number up to {MOST_REDUCE_TASKS:,}; "
+            "a few per slot are best"
+        )
+    return options
+
+
 def _functions(mapper: Any, reducer: Any, options: JobOptions) -> Functions:
     if mapper is None:
         raise JobSpecError("the job has no mapper: write def mapper(record): yield key, value")
-    if not callable(mapper):
-        raise JobSpecError(
-            f"the mapper is {mapper!r}, a {type(mapper).__name__}, which cannot be called: "
-            "write def mapper(record): yield key, value"
-        )
+    check(mapper, "mapper")
     if reducer is None:
         raise JobSpecError(
             "the job has no reducer: write def reducer(key, values), name a built-in such as "
             "--reducer sum, or say --reducer none for a map-only job"
         )
-    if reducer == MAP_ONLY:
+    if isinstance(reducer, str) and reducer == MAP_ONLY:
         for name in ("combiner", "partitioner", "reduce_tasks"):
             if getattr(options, name) is not None:
                 flag = name.replace("_", "-")
@@ -137,15 +170,27 @@ def _functions(mapper: Any, reducer: Any, options: JobOptions) -> Functions:
         return Functions(mapper)
     if isinstance(reducer, str):
         builtin_reducer(reducer)
-    combiner = None if options.combiner == MAP_ONLY else options.combiner
+    else:
+        check(reducer, "reducer")
+    combiner = options.combiner
+    if isinstance(combiner, str):
+        combiner = None if combiner == MAP_ONLY else combiner
+    elif combiner is not None:
+        check(combiner, "combiner")
     if isinstance(combiner, str):
         builtin_combiner(combiner)
-    if options.partitioner is not None and not callable(options.partitioner):
-        raise JobSpecError(
-            f"the partitioner is {options.partitioner!r}, which cannot be called: "
-            "write def partitioner(key, partitions): return number"
-        )
+    if options.partitioner is not None:
+        check(options.partitioner, "partitioner")
     return Functions(mapper, reducer, combiner, options.partitioner)
+
+
+def _modules_of_items(splits: list[Split]) -> set[str]:
+    """Modules whose classes the in-memory records are made of."""
+    named: set[str] = set()
+    for split in splits:
+        if isinstance(split, MemorySplit) and split.data:
+            named |= modules_named(split.data)
+    return named
 
 
 def _to_blobs(splits: list[Split], blobs: dict[str, bytes]) -> list[Split]:
@@ -176,10 +221,7 @@ def _name_of(mapper: Any) -> str:
     return str(getattr(mapper, "__name__", type(mapper).__name__))
 
 
-def _try_first_records(packed: bytes, splits: list[Split], options: JobOptions) -> tuple[str, ...]:
-    first = _first_batch(splits, options)
-    if first is None:
-        return ()
+def _try_first_records(packed: bytes, first: Callable[[], Batch | None]) -> tuple[str, ...]:
     try:
         tried = preflight(packed, first, check_key=normalise, make_values=Values)
     except UserCodeError as error:

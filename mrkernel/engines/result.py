@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrkernel.errors import ClusterError, JobSpecError
 from mrkernel.job.codec import render_pairs
+from mrkernel.job.failure import short
 from mrkernel.shuffle.keys import encode, normalise
 from mrkernel.shuffle.merge import merge_pairs
 from mrkernel.shuffle.run import Read, RunIndex, segment_readers
@@ -147,7 +148,11 @@ class JobResult:
         except ImportError:
             raise JobSpecError("to_pandas needs pandas: pip install pandas") from None
         pairs = list(self)
-        return pd.DataFrame({"key": [k for k, _ in pairs], "value": [v for _, v in pairs]})
+        columns = {"key": [k for k, _ in pairs], "value": [v for _, v in pairs]}
+        try:
+            return pd.DataFrame(columns)
+        except UnicodeError:  # lone surrogates, which Arrow's strings cannot hold
+            return pd.DataFrame(columns, dtype=object)
 
     def to_arrow(self) -> Table:
         """Return an Arrow table with the columns ``key`` and ``value``.
@@ -160,7 +165,7 @@ class JobResult:
         pairs = list(self)
         try:
             return pa.table({"key": [k for k, _ in pairs], "value": [v for _, v in pairs]})
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        except (pa.ArrowException, OverflowError, UnicodeError) as error:
             raise JobSpecError(
                 f"the result is no Arrow table ({error}): use list(result) or to_pandas()"
             ) from error
@@ -198,7 +203,7 @@ class JobResult:
         return [(_clip(k), _clip(v)) for k, v in islice(self, SHOWN_ROWS)]
 
     def __repr__(self) -> str:
-        return f"<JobResult {self.name!r}: {len(self):,} pairs>"
+        return f"<JobResult {_clip(repr(self.name))}: {len(self):,} pairs>"
 
     def _repr_html_(self) -> str:
         if self._released:
@@ -215,5 +220,6 @@ class JobResult:
 
 
 def _clip(thing: Any) -> str:
-    text = thing if isinstance(thing, str) else repr(thing)
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+    text = thing if isinstance(thing, str) else short(thing)
+    text = text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+    return text.encode("utf-8", "backslashreplace").decode()  # no page can hold lone surrogates

@@ -120,7 +120,13 @@ def builtin_combiner(name: str) -> Builtin:
 
     Raises: JobSpecError: it is none: applied to its own results it would give something else.
     """
-    function = builtin_reducer(name)
+    try:
+        function = builtin_reducer(name)
+    except JobSpecError:
+        close = difflib.get_close_matches(name, COMBINABLE, n=1)
+        there = f"there are {', '.join(COMBINABLE)}"
+        advice = f"did you mean {close[0]!r}?" if close else there
+        raise JobSpecError(f"there is no built-in combiner {name!r}: {advice}") from None
     if name in COMBINABLE:
         return function
     if name == "count":

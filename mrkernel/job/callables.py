@@ -21,7 +21,7 @@ EXAMPLES = {
     "mapper": "def mapper(record): yield key, value",
     "reducer": "def reducer(key, values): yield key, sum(values)",
     "combiner": "def combiner(key, values): yield key, sum(values)",
-    "partitioner": "def partitioner(key, partitions): return hash_of(key) % partitions",
+    "partitioner": "def partitioner(key, partitions): return number % partitions",
 }
 _GENERATOR = inspect.CO_GENERATOR
 
@@ -68,6 +68,26 @@ def prepare(given: Any, role: str) -> Prepared:
     return Prepared(given, finish, generator, required_parameters(given, role, name))
 
 
+def check(given: Any, role: str) -> None:
+    """Refuse what cannot work, without making a class: that is for the tasks.
+
+    Args:
+        given: what the user passed.
+        role: "mapper", "reducer", "combiner" or "partitioner".
+
+    Raises: JobSpecError: it cannot be called as its role demands; says what to write.
+    """
+    if isinstance(given, type):
+        _check_class(given, given.__name__, role)
+    elif role != "partitioner":
+        prepare(given, role)
+    elif not callable(given):
+        raise JobSpecError(
+            f"the partitioner is {_a(type(given).__name__)} and cannot be called: "
+            f"write {EXAMPLES[role]}"
+        )
+
+
 def _the(role: str, name: str) -> str:
     return f"the {role}" if name == role else f"the {role} {name}"
 
@@ -85,7 +105,7 @@ def _check_not_pythons(given: Any, name: str, role: str) -> None:
         )
 
 
-def _made(given: type, name: str, role: str) -> Any:
+def _check_class(given: type, name: str, role: str) -> None:
     _check_not_pythons(given, name, role)
     if not any("__call__" in base.__dict__ for base in given.__mro__ if base is not object):
         raise JobSpecError(_no_call_sentence(name, role))
@@ -102,6 +122,10 @@ def _made(given: type, name: str, role: str) -> Any:
             f"class {name} needs {', '.join(needed)} to be made, and a task makes it without "
             f"arguments: give {needed[0]} a default, or pass a function"
         )
+
+
+def _made(given: type, name: str, role: str) -> Any:
+    _check_class(given, name, role)
     try:
         return given()
     except Exception as error:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+#: The sums of 100,000 tasks stay within 64 bits, which is what messages can carry.
+MOST = 1 << 46
+
 _counts: dict[str, int] = {}
+_collecting = threading.RLock()
 
 
 class Counter:
@@ -20,7 +25,9 @@ class Counter:
     def add(self, n: int = 1) -> None:
         """Add ``n`` (an int, negative ones too) to the count of the running task.
 
-        Raises: TypeError: ``n`` is no int.
+        Raises:
+            TypeError: ``n`` is no int.
+            OverflowError: the task's count is beyond ``MOST``.
         """
         if type(n) is not int:
             try:
@@ -30,7 +37,12 @@ class Counter:
                     f"counter({self.name!r}).add({n!r}): a counter counts whole numbers, write "
                     "add(1) or add(int(x))"
                 ) from None
-        _counts[self.name] = _counts.get(self.name, 0) + n
+        count = _counts.get(self.name, 0) + n
+        if not -MOST <= count <= MOST:
+            raise OverflowError(
+                f"counter({self.name!r}) passes {MOST:,} in one task: count in larger units"
+            )
+        _counts[self.name] = count
 
     def __repr__(self) -> str:
         return f"counter({self.name!r})"
@@ -43,7 +55,8 @@ def counter(name: str) -> Counter:
     """
     if not isinstance(name, str):
         raise TypeError(f'counter({name!r}): a counter\'s name is a str, write counter("name")')
-    return Counter(name)
+    # Messages are UTF-8, which has no lone surrogates.
+    return Counter(name if name.isascii() else name.encode("utf-8", "backslashreplace").decode())
 
 
 def begin() -> None:
@@ -62,12 +75,14 @@ def take() -> dict[str, int]:
 def collect() -> Iterator[dict[str, int]]:
     """Count apart: the dict holds this block's counts at its end; those before are kept.
 
-    For code that runs inside another process's life: preflight, the inline engine.
+    For tasks that run inside another process's life: preflight, the inline engine. One thread at a
+    time: the counts, and what else a task finds in its process (``random``), are global.
     """
-    before = take()
-    counted: dict[str, int] = {}
-    try:
-        yield counted
-    finally:
-        counted.update(take())
-        _counts.update(before)
+    with _collecting:
+        before = take()
+        counted: dict[str, int] = {}
+        try:
+            yield counted
+        finally:
+            counted.update(take())
+            _counts.update(before)

@@ -111,12 +111,13 @@ def user_failure(
 
 
 def text_of(error: BaseException) -> str:
-    """``str(error)``, whatever its ``__str__`` does, and not longer than a page."""
+    """``str(error)``, whatever its ``__str__`` does, not longer than a page, and valid UTF-8."""
     try:
         text = str(error)
     except Exception as broken:  # noqa: BLE001 - the text says so; the first error counts
         return f"<its __str__ raised {type(broken).__name__}>"
-    return text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "…"
+    text = text if len(text) <= _LONGEST_MESSAGE else text[:_LONGEST_MESSAGE] + "…"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def frames_of(error: BaseException) -> tuple[Frame, ...]:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import msgspec
@@ -106,7 +106,12 @@ def _pickler_class() -> Any:
             if kind is ModuleType:
                 if self._modules.use(obj.__name__):
                     return importlib.import_module, (obj.__name__,)
-            elif isinstance(obj, type) or hasattr(obj, "__code__"):
+            elif kind is MethodType:
+                # Looked up again where it runs: the function below a class method has its name.
+                name = obj.__func__.__name__
+                if getattr(obj.__self__, name, None) == obj:
+                    return getattr, (obj.__self__, name)
+            elif isinstance(obj, (type, FunctionType)):
                 name = getattr(obj, "__qualname__", "<locals>")
                 module = getattr(obj, "__module__", None)
                 if module and "<" not in name and self._modules.use(module):
@@ -143,6 +148,7 @@ def pack(
     *,
     beside: Path | None = None,
     names: Mapping[str, str] | None = None,
+    also: Iterable[str] = (),
 ) -> Packed:
     """Pack functions with all they need.
 
@@ -151,11 +157,14 @@ def pack(
         beside: where the notebook is; modules there that are not loaded yet travel as well when a
             function imports them. None: this process's directory.
         names: file name of a code object → what people call it, such as a cell's ("cell 3").
+        also: modules that the records need; those of the user's own travel, too.
 
     Raises: JobSpecError: something the functions use cannot be sent; names the variable and the way
         to it, and what to do instead.
     """
     modules = LocalModules(Path.cwd() if beside is None else Path(beside))
+    for name in also:
+        modules.use(name)
     data, files = _dump(functions, modules)
     notes: tuple[str, ...] = ()
     if len(data) > NOTE_BYTES:
@@ -296,12 +305,16 @@ def unpack(data: bytes) -> Functions:
 
 
 @contextmanager
-def isolated(data: bytes) -> Iterator[Functions]:
+def isolated(data: bytes, load: Callable[[], None] | None = None) -> Iterator[Functions]:
     """The functions as a worker would have them, in this process, which is then as it was before.
 
     Not for two threads at once: modules are global.
 
-    Raises: as ``unpack``.
+    Args:
+        data: as for ``unpack``.
+        load: reads records; called where their pickles give the classes that the functions have.
+
+    Raises: as ``unpack`` and ``load``.
     """
     package = _decode(data)
     finder = _ShippedFinder(package.modules)
@@ -315,6 +328,8 @@ def isolated(data: bytes) -> Iterator[Functions]:
         try:
             with _classes_apart():
                 functions = _load(package)
+                if load is not None:
+                    load()
             yield functions
         finally:
             if finder in sys.meta_path:

@@ -187,18 +187,28 @@ class MapCall:
             )
         )
 
-    def check_returned(self, batch: Batch, index: int, something: bool) -> None:
-        """Refuse a returned dict by its type (for the preflight: it calls the mapper again).
+    def try_one(self, batch: Batch, index: int) -> list[Pair]:
+        """Map one record, as ``pairs`` does, and look at what comes back (for the preflight).
 
-        Keys that are tuples of two would pass for pairs, and their values be lost in silence.
+        A dict whose keys are tuples of two would pass for pairs, and its values be lost in silence.
 
-        Raises: UserCodeError: the mapper gives back a dict for this record.
+        Raises: UserCodeError: as ``pairs``; and the mapper gives back a dict.
         """
-        if self._generator or not something:
-            return
-        result = self._again(batch, index)
-        if isinstance(result, dict):
-            raise self._returned(result, batch, index)
+        call, given = self._call, None
+
+        def noting(*arguments: Any) -> Any:
+            nonlocal given
+            given = call(*arguments)
+            return given
+
+        self._call = noting
+        try:
+            made = self.pairs(batch, index, index + 1)
+        finally:
+            self._call = call
+        if made and isinstance(given, dict):
+            raise self._returned(given, batch, index)
+        return made
 
 
 def all_pairs(items: list[Any]) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import dis
 import sys
+import threading
 import tokenize
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType
 
@@ -15,6 +17,9 @@ import msgspec
 from mrkernel.job.failure import owner_of
 
 _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
+#: CPython 3.11 counts the depth of ast.parse once for all threads, so two that parse at the same
+#: time end in SystemError: "AST constructor recursion depth mismatch".
+_parsing = threading.Lock()
 
 
 class Source(msgspec.Struct, frozen=True, array_like=True):
@@ -64,11 +69,25 @@ class LocalModules:
         package = file.name == "__init__.py"
         self._found[name] = Source(name, str(file), text, package)
         parent = name.rpartition(".")[0]
-        if parent:
-            self.use(parent)
+        if parent and not self.use(parent):
+            self._use_folder(parent, file.parent.parent if package else file.parent)
         for imported in _imports_of_source(text, name if package else parent):
             self.use(imported)
         return True
+
+    def _use_folder(self, name: str, folder: Path) -> None:
+        """Take along a folder without ``__init__.py``, which is a package as well."""
+        module = sys.modules.get(name)
+        portions = [folder] if module is None else list(getattr(module, "__path__", ()))
+        if getattr(module, "__file__", None) or not portions:
+            return
+        if any(owner_of(str(Path(portion) / "x.py")) != "user" for portion in portions):
+            return  # installed packages have a part in it: it is found where they are
+        self._known[name] = True
+        self._found[name] = Source(name, str(folder / "__init__.py"), "", True)
+        parent = name.rpartition(".")[0]
+        if parent and not self.use(parent):
+            self._use_folder(parent, folder.parent)
 
     def use_imports_of(self, code: CodeType) -> None:
         """Take along the local modules that a function imports when it runs."""
@@ -113,12 +132,18 @@ def _imports_of_code(code: CodeType) -> Iterator[str]:
             yield from _imports_of_code(const)
 
 
-def _imports_of_source(text: str, package: str) -> Iterator[str]:
+@lru_cache(maxsize=256)
+def _imports_of_source(text: str, package: str) -> tuple[str, ...]:
     """Absolute names of all modules that a source may import, submodules by ``from`` included."""
     try:
-        tree = ast.parse(text)
+        with _parsing:
+            tree = ast.parse(text)
     except (SyntaxError, ValueError):
-        return  # importing it will say so, with the line
+        return ()  # importing it will say so, with the line
+    return tuple(_imports_of_tree(tree, package))
+
+
+def _imports_of_tree(tree: ast.Module, package: str) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

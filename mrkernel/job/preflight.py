@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from mrkernel.data.records import Batch
+from mrkernel.data.records import Batch, ItemBatch
 from mrkernel.errors import KeyTypeError
 from mrkernel.job import counters, randomness
 from mrkernel.job.failure import Failure, UserCodeError, short
 from mrkernel.job.functions import Functions, isolated
 from mrkernel.job.mapping import MapCall, Pair
-from mrkernel.job.reducing import ReduceCall
+from mrkernel.job.reducing import ReduceCall, bad_key
 
 RECORDS = 20
 BUDGET_S = 0.5
@@ -46,7 +46,7 @@ class _OutOfTime(BaseException):
 
 def preflight(
     packed: bytes,
-    first_records: Batch,
+    first_records: Batch | Callable[[], Batch | None],
     *,
     check_key: Callable[[Any], Any] | None = None,
     make_values: Callable[[list[Any]], Any] = list,
@@ -58,7 +58,8 @@ def preflight(
 
     Args:
         packed: ``Packed.data``.
-        first_records: the first batch of the first split.
+        first_records: the first batch of the first split, or what reads it: called where the
+            records' classes are those of the functions; None: there is no record.
         check_key: normalises a key or raises KeyTypeError (``shuffle.keys.normalise``).
         make_values: what a reducer gets, made of a list (``shuffle.values.Values``).
         records: at most so many are tried.
@@ -68,18 +69,19 @@ def preflight(
     Raises:
         JobSpecError: a function cannot do what its role demands.
         UserCodeError: a function raised, or gave something wrong; ``failure`` says all.
+        InputError: the records cannot be read.
     """
     printed = io.StringIO()
     notes: list[str] = []
+    trial = _Trial(first_records, check_key, make_values, records, budget_s)
     with (
+        counters.collect(),  # first: one thread at a time
         contextlib.redirect_stdout(_OfThisThread(printed, sys.stdout)),
         contextlib.redirect_stderr(_OfThisThread(io.StringIO(), sys.stderr)),
-        counters.collect(),
         randomness.seeded(job_seed, "map-0"),
     ):
-        trial = _Trial(first_records, check_key, make_values, records, budget_s)
         try:
-            with _alarm(budget_s, trial), isolated(packed) as functions:
+            with isolated(packed, trial.load) as functions, _alarm(budget_s, trial):
                 trial.run(functions)
         except _OutOfTime:
             trial.late = True
@@ -99,17 +101,19 @@ class _Trial:
 
     def __init__(
         self,
-        batch: Batch,
+        first_records: Batch | Callable[[], Batch | None],
         check_key: Callable[[Any], Any] | None,
         make_values: Callable[[list[Any]], Any],
         records: int,
         budget_s: float,
     ) -> None:
-        self._batch = batch
+        self._first_records = first_records
+        self._batch: Batch = ItemBatch([])
         self._check_key = check_key
         self._make_values = make_values
-        self._most = min(records, len(batch.records))
-        self._deadline = time.monotonic() + budget_s
+        self._most = records
+        self._budget_s = budget_s
+        self._deadline = 0.0  # set when it runs
         self.mapped = self.pairs = self.groups = 0
         self.silent = False  #: the mapper gave back None every time
         self.late = False
@@ -123,7 +127,14 @@ class _Trial:
         finally:
             self.exposed = False
 
+    def load(self) -> None:
+        """Read the records."""
+        first = self._first_records
+        self._batch = (first() if callable(first) else first) or self._batch
+        self._most = min(self._most, len(self._batch.records))
+
     def run(self, functions: Functions) -> None:
+        self._deadline = time.monotonic() + self._budget_s
         # All three are made before the first record, so that a slip in the reducer shows at once.
         with self._user_code():
             mapper = MapCall(functions.mapper)
@@ -139,9 +150,10 @@ class _Trial:
                 return
             with self._user_code():
                 if combiner is not None:
-                    values = combiner.combine(key, self._make_values(values))
+                    values = combiner.combine(key, values)  # a list, as on the map side
                 if reducer is not None:
                     out = reducer.pairs(key, self._make_values(values))
+                    self._check_reduced(key, out)
                     _check_picklable("reducer", out, "", "")
             self.groups += 1
         if reducer is not None:
@@ -155,8 +167,7 @@ class _Trial:
                 self.late = True
                 return groups
             with self._user_code():
-                made = mapper.pairs(self._batch, index, index + 1)
-                mapper.check_returned(self._batch, index, bool(made))
+                made = mapper.try_one(self._batch, index)
             self._take(made, groups, index)
             self.mapped += 1
         # finish() belongs after the last record of a task, which this is not, but its slips are
@@ -189,6 +200,15 @@ class _Trial:
                 ) from error
             held[1].append(value)
             self.pairs += 1
+
+    def _check_reduced(self, group: Any, out: list[Pair]) -> None:
+        if self._check_key is None:
+            return
+        for key, _ in out:
+            try:
+                self._check_key(key)
+            except KeyTypeError as error:
+                raise bad_key(error, f"group {short(group)}") from error
 
 
 def _unhashable(key: Any) -> str:

@@ -12,7 +12,7 @@ from operator import is_
 from types import GeneratorType
 from typing import Any, NamedTuple, NoReturn
 
-from mrkernel.errors import MRKernelError
+from mrkernel.errors import KeyTypeError, MRKernelError
 from mrkernel.job.builtins import COMBINABLE, builtin_combiner, builtin_reducer
 from mrkernel.job.callables import prepare
 from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
@@ -261,6 +261,14 @@ class ReduceCall:
             f"write {instead}",
             _group(key),
         )
+
+
+def bad_key(error: KeyTypeError, where: str) -> UserCodeError:
+    """The failure of a reducer that gives a key which cannot be one."""
+    sentence = f"{str(error).replace('mapper', 'reducer', 1)} ({where})"
+    return UserCodeError(
+        Failure(kind="user", sentence=sentence, error_type="KeyTypeError", where=where)
+    )
 
 
 def _group(key: Any) -> str:

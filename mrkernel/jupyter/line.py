@@ -46,20 +46,29 @@ def split_line(line: str) -> list[str | Expression]:
 
 
 def _expression_end(text: str) -> int | None:
-    """Where the expression that ``text`` begins with ends; None when it is part of a path."""
+    """Where the expression that ``text`` begins with ends; None when it is part of a path.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    wrong = ""
     start = 0
     while (close := text.find("}", start)) >= 0:
         start = close + 1
         if start < len(text) and not text[start].isspace():
             continue  # {x}/data.txt, or a brace in the middle of the expression
+        code = text[1:close].strip()
         try:
-            ast.parse(text[1:close].strip(), mode="eval")
-        except SyntaxError:
-            continue  # a } inside a string or a nested brace
+            ast.parse(code, mode="eval")
+        except SyntaxError as error:
+            # A } inside a string or a nested brace, or what the user meant to be all.
+            wrong = f"{{{code}}} is not an expression of Python: {error.msg}"
+            continue
         return start
-    if "}" not in text:
-        raise UsageError(f"{text.split()[0]} opens a brace that is never closed")
-    return None
+    word = text.split()[0]
+    if word.count("{") <= word.count("}"):
+        return None
+    raise UsageError(wrong or f"{word} opens a brace that is never closed")
 
 
 def _shell_word(text: str) -> tuple[str, str]:

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import dis
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, nullcontext
 from dataclasses import fields
 from pathlib import Path
-from types import CodeType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import traitlets
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import MagicArgumentParser
-from IPython.display import display
 
 from mrkernel.config import MAGIC, JobOptions, add_options
-from mrkernel.engines.base import Engine
+from mrkernel.engines.base import Engine, PreparedJob
 from mrkernel.engines.choose import choose_engine, close_clients
-from mrkernel.engines.job import Job
+from mrkernel.engines.job import CANCEL_S, Job
 from mrkernel.engines.local import LocalCluster, stop_embedded_cluster
-from mrkernel.engines.prepare import prepare
+from mrkernel.engines.prepare import MAP_ONLY, prepare
 from mrkernel.engines.remote import ManagerClient, connect
 from mrkernel.engines.result import JobResult
-from mrkernel.errors import ClusterError
+from mrkernel.errors import ClusterError, JobSpecError
+from mrkernel.job.builtins import builtin_reducer
+from mrkernel.job.failure import SOURCE_NAMES
 from mrkernel.job.files import load_function
+from mrkernel.jupyter.cell import cell_names, origin_of, rendered, run_cell
+from mrkernel.jupyter.interrupts import held_interrupts, no_interrupts
 from mrkernel.jupyter.line import Evaluated, Expression, split_line
 from mrkernel.jupyter.output import PrintedText
+from mrkernel.monitor.quantities import plural
+
+if TYPE_CHECKING:
+    from mrkernel.jupyter.widgets import JobWidget
 
 #: Options that make no sense as a setting for all cells.
 _PER_CELL = {"mapper", "reducer", "combiner", "partitioner", "into", "name", "output", "overwrite"}
@@ -108,18 +110,17 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
     @no_var_expand
     @line_cell_magic
     def mapreduce(self, line: str, cell: str | None = None) -> Any:
+        # No result of an earlier run may survive a failure of this one, not even one in its line.
+        stale = self._unbind(line)
         words = _parse(_MAPREDUCE, line)
         into = words.pop("into", None)
-        if into is not None:
-            if not isinstance(into, str) or not into.isidentifier():
-                raise UsageError(f"--into {into}: write the name of a variable")
-            # No result of an earlier run may survive a failure of this one.
-            self.shell.user_ns.pop(into, None)
+        if into is not None and not (isinstance(into, str) and into.isidentifier()):
+            raise UsageError(f"--into {into}: write the name of a variable")
         named: dict[str, str] = {}
         if cell is not None:
-            named = self._run_cell(line, cell)
+            named = run_cell(self.shell, line, cell)
         # Only now: an {expression} may use what the cell has just defined.
-        arguments = {name: self._value(word) for name, word in words.items()}
+        arguments = {name: self._value(word, stale) for name, word in words.items()}
         given: dict[str, Any] = {
             name: getattr(self, name) for name in _SETTINGS if getattr(self, name) is not None
         }
@@ -140,6 +141,8 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
             return engine
 
         inputs = arguments["inputs"]
+        names = cell_names(self.shell)
+        SOURCE_NAMES.update(names)  # for tasks in this process; others are told
         prepared, engine = prepare(
             functions["mapper"],
             [each.value if isinstance(each, Evaluated) else each for each in inputs],
@@ -149,16 +152,37 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
             names=[each.code if isinstance(each, Evaluated) else None for each in inputs],
             cwd=Path.cwd(),
             label=" · ".join(f"{role}: {origin}" for role, origin in origins.items()),
-            cells=self._cell_names(),
+            cells=names,
         )
+        return self._give(self._run(engine, prepared, options), into)
+
+    def _run(self, engine: Engine, prepared: PreparedJob, options: JobOptions) -> Job | JobResult:
+        """Submit the job and see it to its end, or leave it in the background.
+
+        From the moment it is sent until it has ended an interrupt cancels it.
+        """
         printed = PrintedText()
-        job = engine.submit_prepared(prepared, printed)
-        for note in job.notes:
-            print(f"note: {note}")  # noqa: T201
-        if options.background:
-            self._show_in_background(job, printed, options)
-            return self._give(job, into)
-        return self._give(self._wait(job, printed, options), into)
+        job: Job | None = None
+        with ExitStack() as ending:  # a view ends after the cancelling, which it is to show
+            try:
+                with nullcontext() if engine.in_process else held_interrupts():
+                    job = engine.submit_prepared(prepared, printed)
+                    for note in job.notes:
+                        print(f"note: {note}")  # noqa: T201
+                    if options.background:
+                        self._show_in_background(job, printed, options)
+                        return job
+                    self._show(job, printed, options, ending)
+                return self._wait(job, printed, options)
+            except KeyboardInterrupt as interrupt:
+                if job is None:
+                    raise
+                with no_interrupts():
+                    said = f"job {job.id} was cancelled; the cluster is ready for the next one"
+                    if not job.settle():
+                        said = f"job {job.id} was cancelled but did not end within {CANCEL_S:.0f} s"
+                rendered(interrupt, [f"KeyboardInterrupt: {said}"])
+                raise
 
     def _give(self, value: Any, into: str | None) -> Any:
         if into is None:
@@ -166,14 +190,15 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         self.shell.user_ns[into] = value
         return None
 
-    def _run_cell(self, line: str, cell: str) -> dict[str, str]:
-        """Run the cell in the user's namespace; return the names it bound, with where."""
-        # The magic's own line takes a line here too, so that tracebacks number lines as Lab does.
-        source = f"# %%mapreduce {line}\n" + self.shell.transform_cell(cell)
-        name = self.shell.compile.cache(source, self.shell.execution_count, raw_code=source)
-        code = self.shell.compile(source, name, "exec")
-        exec(code, self.shell.user_ns)
-        return dict.fromkeys(_stored_names(code), "this cell")
+    def _unbind(self, line: str) -> dict[str, Any]:
+        """Unbind what ``--into`` names; return what it was, for expressions of this line."""
+        words = split_line(line)
+        for word, following in zip(words, [*words[1:], None], strict=True):
+            if isinstance(word, str) and word.startswith("--into"):
+                name = following if word == "--into" else word.removeprefix("--into=")
+                if isinstance(name, str) and name in self.shell.user_ns:
+                    return {name: self.shell.user_ns.pop(name)}
+        return {}
 
     def _functions(
         self, given: dict[str, Any], named: dict[str, str]
@@ -193,29 +218,25 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
                 functions[role], origins[role] = self._named(wanted, role)
             elif role in named or (role in ("mapper", "reducer") and role in self.shell.user_ns):
                 functions[role] = self.shell.user_ns[role]
-                origins[role] = named.get(role) or self._origin(functions[role])
+                origins[role] = named.get(role) or origin_of(self.shell, functions[role])
             else:
                 functions[role] = None
         return functions, origins
 
     def _named(self, text: str, role: str) -> tuple[Any, str]:
-        if text in self.shell.user_ns:
-            found = self.shell.user_ns[text]
-            return found, f"{text} of {self._origin(found)}"
-        if role == "mapper" and not text.endswith(".py") and ".py:" not in text:
-            raise UsageError(
-                f"--mapper {text}: nothing in this notebook is called {text}; define it first"
-            )
+        found = self.shell.user_ns.get(text)
+        # A number called count must not hide the built-in.
+        if callable(found) or (text in self.shell.user_ns and role not in ("reducer", "combiner")):
+            return found, f"{text} of {origin_of(self.shell, found)}"
+        if not text.endswith(".py") and ".py:" not in text and text != MAP_ONLY:
+            missing = f"--{role} {text}: nothing in this notebook is called {text}"
+            if role in ("mapper", "partitioner"):
+                raise UsageError(f"{missing}; define it first")
+            try:
+                builtin_reducer(text)
+            except JobSpecError as error:
+                raise UsageError(f"{missing}, and {error}") from None
         return load_function(text, role), text
-
-    def _origin(self, function: Any) -> str:
-        code = getattr(function, "__code__", None)
-        name = self._cell_names().get(code.co_filename) if code is not None else None
-        return name or str(getattr(function, "__module__", "the notebook"))
-
-    def _cell_names(self) -> dict[str, str]:
-        cells: dict[str, int] = getattr(self.shell.compile, "_filename_map", {})
-        return {name: f"cell {number}" for name, number in cells.items()}
 
     # --- views ------------------------------------------------------------------------------------
 
@@ -223,43 +244,33 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         if not self._has_front_end:
             from mrkernel.engines.follow import follow
 
-            job_result = follow(job, quiet=options.quiet)
-            print(printed.take(last=True), end="")  # noqa: T201
-            return job_result
-        widget = None
-        if not options.quiet:
-            from mrkernel.jupyter.widgets import JobWidget
-
-            widget = JobWidget(job.picture, save_view=self.save_view)
-            widget.show()
-        try:
-            while not job.wait(LOOK_S):
-                _print(printed.take())
-        except KeyboardInterrupt:
-            with _no_interrupts():
-                if not job.settle():
-                    print("the job did not end within 2 s of its cancelling")  # noqa: T201
-            raise
-        finally:
-            _print(printed.take(last=True))
-            if widget is not None:
-                job.last_picture()
-                widget.settle()
+            return follow(job, quiet=options.quiet)
+        while not job.wait(LOOK_S):
+            _print(printed.take())
         return job.result()
 
-    def _show_in_background(self, job: Job, printed: PrintedText, options: JobOptions) -> None:
+    def _show(self, job: Job, printed: PrintedText, options: JobOptions, ending: ExitStack) -> None:
+        """Show the job for as long as the cell runs, and how it was in the end."""
         if self._has_front_end and not options.quiet:
-            from mrkernel.jupyter.widgets import JobWidget
+            widget = self._widget(job, in_cell=True)
+            ending.callback(widget.settle)
+            ending.callback(job.last_picture)
+        ending.callback(lambda: _print(printed.take(last=True)))
 
-            JobWidget(job.picture, save_view=self.save_view).show()
-            handle: Any = display({"text/plain": ""}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+    def _show_in_background(self, job: Job, printed: PrintedText, options: JobOptions) -> None:
+        if not self._has_front_end or options.quiet:
+            return
+        widget = self._widget(job, printed=lambda: printed.take(last=True))
+        if job.wait(0):
+            job.last_picture()
+            widget.settle()
 
-            def show_prints(_: Job) -> None:
-                text = printed.take(last=True)
-                if text:
-                    handle.update({"text/plain": text}, raw=True)
+    def _widget(self, job: Job, **others: Any) -> JobWidget:
+        from mrkernel.jupyter.widgets import JobWidget
 
-            job.on_end(show_prints)
+        widget = JobWidget(job.picture, save_view=self.save_view, **others)
+        widget.show()
+        return widget
 
     @property
     def _has_front_end(self) -> bool:
@@ -273,19 +284,23 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         """Show the workers, live: who is alive, what each is doing."""
         self._refuse_words("mr_workers", line)
         client = self._client()
+        picture = client.look("cluster")
         if not self._has_front_end:
             from mrkernel.monitor.text import cluster_lines
 
-            print("\n".join(cluster_lines(client.look("cluster"))))  # noqa: T201
+            print("\n".join(cluster_lines(picture)))  # noqa: T201
             return
         from mrkernel.jupyter.widgets import ClusterWidget
 
-        ClusterWidget(client.cluster, save_view=self.save_view).show()
+        ClusterWidget(client.cluster, save_view=self.save_view, picture=picture).show()
 
     @no_var_expand
     @line_magic
     def mr_cluster(self, line: str) -> Any:
-        """Choose where jobs run: ``start [N]``, ``connect [HOST:PORT | NAME]`` or ``stop``."""
+        """Choose where jobs run: ``start [N]``, ``connect [HOST:PORT | NAME]`` or ``stop``.
+
+        ``cluster = %mr_cluster start 3`` gives the ``LocalCluster``: ``cluster.kill("w2")``.
+        """
         words = line.split()
         match words:
             case ["start"]:
@@ -315,6 +330,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
             return JobList(client.look("cluster"))
         printed = PrintedText()
         job = client.attach(words[0], printed)
+        job.wait(LOOK_S)  # how it ended follows at once, if it has
         if self._has_front_end:
             self._show_in_background(job, printed, JobOptions())
         return job
@@ -323,13 +339,14 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         if line.strip():
             raise UsageError(f"%{name} takes no arguments")
 
-    def _start(self, workers: int | None) -> Any:
+    def _start(self, count: int | None) -> LocalCluster:
         self._stop_own()
-        cluster = LocalCluster(workers)
+        cluster = LocalCluster(count)
         cluster.wait_for_workers()
         self._chosen = cluster
-        print(f"started {cluster!r}; jobs of this notebook run on it")  # noqa: T201
-        return None
+        workers = plural(len(cluster.slots_of_workers), "worker")
+        print(f"started {workers}, {plural(cluster.slots, 'slot')}; this notebook's jobs run here")  # noqa: T201
+        return cluster
 
     def _connect(self, address: str | None) -> None:
         client = connect(address)
@@ -372,16 +389,16 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
 
     # --- words ------------------------------------------------------------------------------------
 
-    def _value(self, word: Any) -> Any:
+    def _value(self, word: Any, stale: dict[str, Any]) -> Any:
         """Evaluate an expression; expand ``{x}`` and ``$x`` inside any other word."""
         if isinstance(word, list):
-            return [self._value(each) for each in word]
+            return [self._value(each, stale) for each in word]
         if isinstance(word, str):
             return self.shell.var_expand(word, depth=0)
         if not isinstance(word, Expression):
             return word
         try:
-            value = eval(word.code, self.shell.user_ns)
+            value = eval(word.code, self.shell.user_ns | stale if stale else self.shell.user_ns)
         except Exception as error:
             raise UsageError(f"{{{word.code}}}: {type(error).__name__}: {error}") from error
         return Evaluated(word.code, value)
@@ -420,9 +437,10 @@ class JobList:
     def _repr_html_(self) -> str:
         from html import escape
 
-        head = "".join(f"<th>{name}</th>" for name in ("job", "state", "took", "name"))
+        left = ' style="text-align:left"'  # JupyterLab would align them as numbers
+        head = "".join(f"<th{left}>{name}</th>" for name in ("job", "state", "took", "name"))
         rows = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+            "<tr>" + "".join(f"<td{left}>{escape(cell)}</td>" for cell in row) + "</tr>"
             for row in self._rows
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
@@ -437,25 +455,6 @@ def _print(text: str) -> None:
     if text:
         sys.stdout.write(text)
         sys.stdout.flush()
-
-
-def _stored_names(code: CodeType) -> Iterator[str]:
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("STORE_NAME", "STORE_GLOBAL"):
-            yield str(instruction.argval)
-
-
-@contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """A second and a third press of ■ must not break off the cancelling."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 _loaded: MapReduceMagics | None = None

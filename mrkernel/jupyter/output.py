@@ -16,7 +16,7 @@ class PrintedText:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pending: list[tuple[str, str]] = []
+        self._texts: dict[str, str] = {}  #: task and worker → what was not taken yet
         self._room = CELL_LIMIT
         self._dropped = 0
         self._last = ""
@@ -27,19 +27,29 @@ class PrintedText:
             self._room -= len(kept)
             self._dropped += dropped + len(text) - len(kept)
             if kept:
-                self._pending.append((f"{task} on {worker}", kept))
+                origin = f"{task} on {worker}"
+                self._texts[origin] = self._texts.get(origin, "") + kept
 
     def take(self, *, last: bool = False) -> str:
-        """Return what came since the last call, each task's under its name.
+        """Return the lines that came since the last call, each task's together under its name.
 
         Args:
-            last: the job is over: say how much was left out.
+            last: the job is over: nothing will complete an unfinished line, and it is time to say
+                how much was left out.
         """
         with self._lock:
-            pending, self._pending = self._pending, []
+            texts, self._texts = self._texts, {}
             dropped = self._dropped if last else 0
+            if not last:
+                # A task's output comes in pieces that end anywhere: the rest of a line follows.
+                for origin, text in texts.items():
+                    texts[origin], rest = text[: (cut := text.rfind("\n") + 1)], text[cut:]
+                    if rest:
+                        self._texts[origin] = rest
         out: list[str] = []
-        for origin, text in pending:
+        for origin, text in texts.items():
+            if not text:
+                continue
             if origin != self._last:
                 out.append(f"[{origin}]\n")
                 self._last = origin

@@ -141,6 +141,9 @@ class Refresher:
 _HUES = {"map": "#4a86ee", "shuffle": "#9a6fdc", "reduce": "#2aa389"}
 _AGAIN = "#e0564a"
 
+# JupyterLab would break lines in the middle of words.
+_PRE = '<pre style="word-break:normal;overflow-wrap:anywhere">'
+
 #: The one for all widgets of this kernel.
 refresher = Refresher()
 
@@ -152,6 +155,7 @@ class _PictureWidget(anywidget.AnyWidget):
         source: of pictures.
         save_view: what a saved notebook keeps: ``full`` (the picture as text and tables),
             ``summary`` (one line), ``none``.
+        picture: to begin with, fresher than the source's, which may lag by a tenth of a second.
     """
 
     _esm = _STATIC / "view.js"
@@ -160,8 +164,15 @@ class _PictureWidget(anywidget.AnyWidget):
     snapshot = traitlets.Dict().tag(sync=True)
     save_view = traitlets.Enum(("full", "summary", "none"), default_value="full").tag(sync=True)
 
-    def __init__(self, source: Source, *, save_view: str = "full", **traits: Any) -> None:
-        super().__init__(save_view=save_view, snapshot=source.snapshot(), **traits)
+    def __init__(
+        self,
+        source: Source,
+        *,
+        save_view: str = "full",
+        picture: Json | None = None,
+        **traits: Any,
+    ) -> None:
+        super().__init__(save_view=save_view, snapshot=picture or source.snapshot(), **traits)
         self.source = source
         self.over = False  #: had its last picture
         self._feeding = threading.Lock()
@@ -190,7 +201,7 @@ class _PictureWidget(anywidget.AnyWidget):
             if deltas == [] and self._key_seq == self._seq:
                 return False
             picture = self.source.snapshot()
-            if not picture:
+            if not picture or picture["seq"] < self._seq:
                 return False
             if self._is_last(picture):
                 self._finish(picture)
@@ -291,7 +302,7 @@ class _PictureWidget(anywidget.AnyWidget):
             data |= base[0]
             metadata |= base[1]
         picture = self.source.snapshot()
-        if picture:
+        if picture and picture["seq"] > self._picture.get("seq", -1):
             self._picture = picture
         data["text/plain"] = self.text()
         if self.save_view != "none":
@@ -300,7 +311,26 @@ class _PictureWidget(anywidget.AnyWidget):
 
 
 class JobWidget(_PictureWidget):
-    """One job, live; see ``_PictureWidget`` for the arguments."""
+    """One job, live; see ``_PictureWidget`` for the other arguments.
+
+    Args:
+        in_cell: the cell waits for the job, so that a failure's sentence stands below the view.
+        printed: gives what tasks printed, to be shown below the final picture. None: the cell
+            shows it itself.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        in_cell: bool = False,
+        printed: Callable[[], str] | None = None,
+        **others: Any,
+    ) -> None:
+        self._in_cell = in_cell
+        self._printed = printed
+        self._prints = ""
+        super().__init__(source, **others)
 
     def text(self) -> str:
         """The job as plain text: one line, or with bars, workers and events."""
@@ -308,28 +338,38 @@ class JobWidget(_PictureWidget):
         if not picture:
             return "a job that has not begun"
         if self.save_view != "full":
-            return f"{picture['name']}  {summary_line(picture)}"
-        return "\n".join(job_lines(picture, 120, feed=20))
+            lines = [f"{picture['name']}  {summary_line(picture)}"]
+        else:
+            lines = job_lines(picture, 120, feed=20)
+        return "\n".join([*lines, *self._prints.splitlines()])
 
     def twin(self) -> str:
         """The job as HTML without style."""
         picture = self._picture
         if not picture:
             return ""
-        rates = rates_text(picture)
-        head = f"<b>{escape(picture['name'])}</b> {escape(summary_line(picture))}"
+        failed = picture["state"] == "failed"
+        told = failed and self._in_cell  # below, in red
+        summary = summary_line({**picture, "sentence": ""} if told else picture)
+        rates = "" if failed else rates_text(picture)
+        head = f"<b>{escape(picture['name'])}</b> {escape(summary)}"
         head += f" · {escape(rates)}" if rates else ""
+        prints = f"{_PRE}{escape(self._prints)}</pre>" if self._prints else ""
         if self.save_view != "full":
-            return f"<div>{head}</div>"
+            return f"<div>{head}</div>{prints}"
         bars = "".join(_bar_html(picture, phase) for phase in PHASES)
         workers = _workers_html(picture)
         began = picture["started"] or 0.0
-        events = [f"{line['at'] - began:8.2f} s  {line['text']}" for line in picture["feed"]]
+        times = [f"{line['at'] - began:.2f} s" for line in picture["feed"]]
+        wide = max(map(len, times), default=0)
+        events = [
+            f"{at:>{wide}}  {line['text']}" for at, line in zip(times, picture["feed"], strict=True)
+        ]
         earlier = picture["older"]
-        opened = " open" if picture["state"] == "failed" else ""
+        opened = " open" if failed and not told else ""
         frame = (
             f"<details{opened}><summary>{head}</summary>"
-            f"<table>{bars}</table>{workers}<pre></pre></details>"
+            f"<table>{bars}</table>{workers}{_PRE}</pre></details>"
         )
         room = TWIN_LIMIT - len(frame.encode()) - 100
         kept: list[str] = []
@@ -341,7 +381,12 @@ class JobWidget(_PictureWidget):
         earlier += len(events) - len(kept)
         if earlier:
             kept.append(f"{earlier} earlier events are not kept")
-        return frame.replace("<pre></pre>", f"<pre>{chr(10).join(reversed(kept))}</pre>")
+        return frame.replace(_PRE, _PRE + "\n".join(reversed(kept))) + prints
+
+    def _finish(self, picture: Json) -> None:
+        if self._printed is not None and self._is_last(picture):
+            self._prints += self._printed()
+        super()._finish(picture)
 
 
 class ClusterWidget(_PictureWidget):
@@ -375,7 +420,7 @@ def _bar_html(picture: Json, phase: str) -> str:
     done, _, again = bar_parts(picture, phase)
     fill = f"linear-gradient(90deg,{_HUES[phase]} {done:.1%},{_AGAIN} 0 {done + again:.1%},#8884 0)"
     style = f"display:inline-block;width:16em;height:10px;border-radius:3px;background:{fill}"
-    cells = (phase, f'<span style="{style}"></span>', escape(bar_text(picture, phase)))
+    cells = (phase.capitalize(), f'<span style="{style}"></span>', escape(bar_text(picture, phase)))
     return _row_html(cells)
 
 
@@ -390,7 +435,7 @@ def _workers_html(picture: Json) -> str:
     room = TWIN_LIMIT // 2
     workers = picture["workers"]
     for name, row in workers.items():
-        sign = f"{WORKER_SIGNS[row['state']]} {name}"
+        sign = f"{WORKER_SIGNS[row['state']]}\N{NO-BREAK SPACE}{name}"
         line = _row_html(map(escape, (sign, done_text(row), worker_text(picture, row))))
         room -= len(line.encode())
         if room < 0:

@@ -149,8 +149,10 @@ class Jobs:
         if job is None:
             return
         if job.state is JobState.RUNNING:
+            if runs_only and job.ended_at is None:
+                return
             job.watchers.pop(peer, None)
-            if job.watchers or (runs_only and job.ended_at is None):
+            if job.watchers:
                 return
             # What runs is for nobody: the result was not wanted, or it was lost here right after
             # its client had it.

@@ -5,7 +5,7 @@ The functions see counts and costs, not the scheduler's objects, so that each ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 W = TypeVar("W")
@@ -36,7 +36,7 @@ def smooth(mean: float | None, sample: float) -> float:
 
 
 def choose_worker(
-    workers: Iterable[W],
+    workers: Collection[W],
     load: Callable[[W], float],
     room: Callable[[W], int],
     avoided: Callable[[W], bool],
@@ -53,17 +53,18 @@ def choose_worker(
     """
     best: W | None = None
     best_load = float("inf")
-    untried_exists = False
     fallback: W | None = None
     fallback_load = float("inf")
     for worker in workers:
-        if avoided(worker):
-            if room(worker) > 0 and load(worker) < fallback_load:
-                fallback, fallback_load = worker, load(worker)
+        # First what says no most often: this is asked for every task.
+        if room(worker) <= 0:
             continue
-        untried_exists = True
-        if room(worker) > 0 and load(worker) < best_load:
-            best, best_load = worker, load(worker)
-    if best is None and not untried_exists:
+        weight = load(worker)
+        if avoided(worker):
+            if weight < fallback_load:
+                fallback, fallback_load = worker, weight
+        elif weight < best_load:
+            best, best_load = worker, weight
+    if best is None and fallback is not None and all(map(avoided, workers)):
         return fallback
     return best

@@ -14,7 +14,12 @@ from typing import Any
 
 from tornado.iostream import IOStream, StreamClosedError
 
-from mrkernel.errors import ProtocolError, RemoteProtocolError, SecurityError
+from mrkernel.errors import (
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+    SecurityError,
+)
 from mrkernel.protocol.framing import (
     CONTROL,
     HANDSHAKE_LIMIT,
@@ -121,12 +126,12 @@ class Connection:
         if not self._queue:
             return
         queue, self._queue = self._queue, []
-        self._write(frame_of(*queue))
+        self._write(*queue)
 
     def send_alone(self, *messages: Message) -> None:
         """Write what is queued, then these in a frame of their own: for large ones."""
         self.flush()
-        self._write(frame_of(*messages))
+        self._write(*messages)
 
     @property
     def unsent_bytes(self) -> int:
@@ -138,10 +143,18 @@ class Connection:
         self.flush()
         await self._stream.write(pack_frame(bytes(data), RAW))
 
-    def _write(self, frame: bytes) -> None:
-        if not self._stream.closed():
-            # Nobody waits for it: a write that fails shows as the end of the reading side.
-            self._stream.write(frame).add_done_callback(_observed)
+    def _write(self, *messages: Message) -> None:
+        if self._stream.closed():
+            return
+        try:
+            frame = frame_of(*messages)
+        except LocalProtocolError:
+            # A word that cannot be said must not just be missing: the peer sees the end instead.
+            logger.exception("a connection was closed: what it was to be told is too long")
+            self._stream.close()
+            return
+        # Nobody waits for it: a write that fails shows as the end of the reading side.
+        self._stream.write(frame).add_done_callback(_observed)
 
     def close(self) -> None:
         """Close, after trying to write what is queued."""

@@ -120,7 +120,8 @@ class FrameDecoder:
                 f"the peer speaks protocol version {version}, this is {VERSION}: "
                 "install the same mrkernel on both sides"
             )
-        if kind not in (CONTROL, RAW, MORE) or (kind == RAW and self._begun):
+        fits = {CONTROL: True, RAW: not self._begun, MORE: self.message_limit > 0}
+        if not fits.get(kind, False):
             raise RemoteProtocolError(
                 f"the peer sent a frame of kind {kind}, which has no place here"
             )

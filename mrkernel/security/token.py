@@ -74,18 +74,23 @@ def read_connection_file(path: Path) -> ConnectionFile:
         ManagerUnreachableError: it is gone, or not a connection file.
     """
     try:
-        status = path.stat()
-        if hasattr(os, "getuid") and (
-            status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077
-        ):
-            raise SecurityError(
-                f"{path} can be read by others, so its token is no secret: stop that manager, "
-                "delete the file and start it again"
-            )
-        return msgspec.json.decode(path.read_bytes(), type=ConnectionFile)
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())  # of what is read, whatever the path means by then
+            data = file.read()
     except FileNotFoundError as error:
         raise ManagerUnreachableError(f"{path} is gone: its manager has ended") from error
-    except msgspec.DecodeError as error:
+    except OSError as error:
+        raise ManagerUnreachableError(f"{path} cannot be read: {error.strerror}") from error
+    if hasattr(os, "getuid") and (
+        status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077
+    ):
+        raise SecurityError(
+            f"{path} can be read by others, so its token is no secret: stop that manager, "
+            "delete the file and start it again"
+        )
+    try:
+        return msgspec.json.decode(data, type=ConnectionFile)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManagerUnreachableError(f"{path} is not a connection file: {error}") from error
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise, repeat
 from typing import Any
 
+from mrkernel.job.failure import UserCodeError, short
+from mrkernel.shuffle import pickling
 from mrkernel.shuffle.columns import Column, load
 from mrkernel.shuffle.key_column import KeyColumn
 
@@ -167,6 +169,24 @@ def load_block(buffer: bytes | memoryview) -> Block:
     spelling = load(parts.pop(0)) if flags & _ENCODED else None
     keys = KeyColumn(_KINDS[flags >> 4], column, spelling)
     return Block(keys, counts, [load(part) for part in parts], bool(flags & _CONTINUES))
+
+
+def name_unpicklable(error: UserCodeError, block: Block) -> UserCodeError:
+    """Name the key of a value that cannot be pickled: its index means nothing to the user."""
+    import msgspec
+
+    keys = block.keys.to_list()
+    if block.counts is not None:
+        keys = list(chain.from_iterable(map(repeat, keys, block.count_list())))
+    for key, value in zip(keys, block.columns[-1].to_list(), strict=True):
+        try:
+            pickling.dumps([value])
+        except UserCodeError as found:
+            failure = found.failure
+            where = f"the value of key {short(key)}"
+            sentence = failure.sentence.replace("value 0", where, 1)
+            return UserCodeError(msgspec.structs.replace(failure, sentence=sentence, where=where))
+    return error
 
 
 def _dump_counts(counts: Sequence[int] | Any) -> bytes:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from mrkernel.data import pickles
 from mrkernel.shuffle import pickling
 
 #: Shorter columns stay Python lists: pickling them is as fast, and importing Arrow is not.
@@ -267,7 +268,7 @@ def load(buffer: bytes | memoryview) -> Column:
     tag, _, size = _HEAD.unpack_from(buffer)
     body = memoryview(buffer)[_HEAD.size :]
     if tag == b"L":
-        return ListColumn(pickling.loads(body))
+        return ListColumn(pickles.loads(body))
     import numpy as np
 
     if tag == b"I" or tag == b"F":

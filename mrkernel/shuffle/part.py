@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mrkernel.shuffle.block import Block
+from mrkernel.job.failure import UserCodeError
+from mrkernel.shuffle.block import Block, name_unpicklable
 from mrkernel.shuffle.columns import pack, weigh
 from mrkernel.shuffle.key_column import KeyColumn
 from mrkernel.shuffle.run import RunIndex, RunWriter
@@ -89,10 +90,17 @@ class PartWriter:
             if self._own_keys:
                 columns.insert(0, pack(self._out_keys))
             counts = None if len(self._keys) == len(self._values) else self._counts
-            self._writer.write_block(0, Block(KeyColumn.of(self._keys), counts, columns))
+            _write(self._writer, Block(KeyColumn.of(self._keys), counts, columns))
         self._keys, self._counts, self._out_keys, self._values = [], [], [], []
         self._own_keys = False
         self._nbytes = 0
+
+
+def _write(writer: RunWriter, block: Block) -> None:
+    try:
+        writer.write_block(0, block)
+    except UserCodeError as error:
+        raise name_unpicklable(error, block) from error.__cause__
 
 
 def _identical(out: Any, key: Any) -> bool:
@@ -145,5 +153,5 @@ class PairWriter:
 
     def _flush(self) -> None:
         if self._keys:
-            self._writer.write_block(0, Block(KeyColumn.of(self._keys), None, [pack(self._values)]))
+            _write(self._writer, Block(KeyColumn.of(self._keys), None, [pack(self._values)]))
         self._keys, self._values, self._nbytes = [], [], 0

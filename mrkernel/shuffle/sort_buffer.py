@@ -12,9 +12,9 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, Literal
 
-from mrkernel.job.failure import UserCodeError, short
+from mrkernel.job.failure import UserCodeError
 from mrkernel.shuffle import keys as _keys
-from mrkernel.shuffle.block import Block
+from mrkernel.shuffle.block import Block, name_unpicklable
 from mrkernel.shuffle.columns import Column, pack, weigh
 from mrkernel.shuffle.fold import Fold, fold_block, make_fold
 from mrkernel.shuffle.grouping import join, split_groups
@@ -175,7 +175,7 @@ class SortBuffer:
         try:
             self._writer.write_block(part, block)
         except UserCodeError as error:
-            raise _named(error, block) from error.__cause__
+            raise name_unpicklable(error, block) from error.__cause__
 
 
 def combined(block: Block, combine: Combine) -> Block:
@@ -196,27 +196,3 @@ def combined(block: Block, combine: Combine) -> Block:
     column: Column = pack(list(chain.from_iterable(results)))
     left = block.keys if len(kept) == len(keys) else block.keys.take(kept)
     return Block(left, None if len(column) == len(kept) else counts, [column])
-
-
-def _named(error: UserCodeError, block: Block) -> UserCodeError:
-    """Name the key of a value that cannot be pickled: its index means nothing to the user."""
-    import msgspec
-
-    from mrkernel.shuffle import pickling
-
-    for key, value in zip(_pair_keys(block), block.columns[0].to_list(), strict=True):
-        try:
-            pickling.dumps([value])
-        except UserCodeError as found:
-            failure = found.failure
-            where = f"the value of key {short(key)}"
-            sentence = failure.sentence.replace("value 0", where, 1)
-            return UserCodeError(msgspec.structs.replace(failure, sentence=sentence, where=where))
-    return error
-
-
-def _pair_keys(block: Block) -> list[Any]:
-    keys = block.keys.to_list()
-    if block.counts is None:
-        return keys
-    return [key for key, count in zip(keys, block.count_list(), strict=True) for _ in range(count)]

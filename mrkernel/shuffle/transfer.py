@@ -21,7 +21,6 @@ from mrkernel.errors import ClusterError, ProtocolError
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.framing import (
     CONTROL,
-    FRAME_LIMIT,
     HANDSHAKE_LIMIT,
     RAW,
     FrameDecoder,
@@ -50,14 +49,15 @@ class RunServer(TCPServer):
         connection = await Connection.accept(stream, self._token)
         if connection is None:
             return
-        requests: list[ReadRange] = []
         try:
-            async for batch in connection.batches(self._decoder):
-                requests.extend(batch)
-                while requests:
-                    await self._serve(connection, requests.pop(0))
+            if connection.role == "reader":
+                async for requests in connection.batches(self._decoder):
+                    for request in requests:
+                        await self._serve(connection, request)
         except StreamClosedError:
             return  # the reader went away in the middle of a range: its business
+        finally:
+            connection.close()
 
     async def _serve(self, connection: Connection, request: ReadRange) -> None:
         if not _NAME.fullmatch(request.name):
@@ -112,7 +112,7 @@ class FrameSocket:
         except BaseException:
             self._socket.close()
             raise
-        self._frames.limit = FRAME_LIMIT
+        self._frames.open()
         self._socket.settimeout(READ_TIMEOUT_S)
 
     def settimeout(self, seconds: float | None) -> None:
@@ -172,11 +172,14 @@ class RunReader:
     def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
         """Yield the bytes of a range as they come; the iterator must be used up."""
         self._peer.send(ReadRange(name, offset, length))
-        (reply,) = self._replies.decode(self._peer.receive(CONTROL))
+        try:
+            (reply,) = self._replies.decode(self._peer.receive(CONTROL))
+        except (ProtocolError, ValueError) as error:
+            raise ClusterError(f"{self._peer.address[0]}: an odd reply: {error}") from error
         if reply.error:
             raise ClusterError(reply.error)
         left = reply.length
-        while left:
+        while left > 0:
             data = self._peer.receive(RAW)
             left -= len(data)
             yield data

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, groupby
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Literal, cast
 
 from mrkernel.data.records import Batch, open_split
@@ -43,6 +44,9 @@ SLICE_S = 0.05
 FIRST_SLICE = 16
 #: More at once leave the processor's cache before they are checked and sorted (measured).
 LARGEST_SLICE = 1024
+#: Under --timeout every finished record is seen, at about 3 µs each: slow ones in a slice would
+#: look like one that never ends.
+TIMED_SLICE = 1
 DEFAULT_SLOT_MEMORY = 256 << 20
 
 Pair = tuple[Any, Any]
@@ -73,6 +77,8 @@ class JobContext:
         read_blob: returns the bytes of a blob of this job.
         open_run: returns the segments of one partition of a finished map attempt's run.
         progress: told of every slice of records.
+        made: whether this process has made ``directory``.
+        map_call: the mapper made ready, where all tasks of this process can share it.
     """
 
     job: JobId
@@ -82,6 +88,8 @@ class JobContext:
     read_blob: Callable[[str], bytes]
     open_run: RunOpener
     progress: ProgressCell
+    made: bool = False
+    map_call: MapCall | None = None
 
     @property
     def memory(self) -> int:
@@ -107,7 +115,9 @@ def run_attempt(start: Start, context: JobContext) -> Finished:
         FetchError: a run of an earlier map cannot be read.
     """
     context.progress.begin()
-    context.directory.mkdir(exist_ok=True)
+    if not context.made:
+        context.directory.mkdir(exist_ok=True)
+        context.made = True
     randomness.seed(context.spec.seed, start.task)
     counters.begin()
     began = time.perf_counter()
@@ -196,8 +206,9 @@ def _map_split(
     data = None
     if isinstance(split, MemorySplit) and split.blob:
         data = context.read_blob(split.blob)
-    call = MapCall(context.functions.mapper)
-    size = FIRST_SLICE
+    call = _map_call(context)
+    largest = LARGEST_SLICE if spec.timeout_s is None else TIMED_SLICE
+    size = min(FIRST_SLICE, largest)
     for batch in open_split(split, encoding=spec.encoding, errors=spec.errors, data=data):
         stop, total = 0, len(batch.records)
         while stop < total:
@@ -211,7 +222,7 @@ def _map_split(
             done.records += stop - begin
             done.pairs += len(pairs)
             context.progress.add(stop - begin, batch.nbytes * (stop - begin) // total)
-            size = _next_size(size, time.perf_counter() - clock)
+            size = min(_next_size(size, time.perf_counter() - clock), largest)
         done.bytes_in += batch.nbytes
     pairs = call.finish()
     done.pairs += len(pairs)
@@ -219,6 +230,16 @@ def _map_split(
         take(pairs)
     except KeyTypeError as error:
         raise UserCodeError(_key_failure(error, "finish()", "")) from error
+
+
+def _map_call(context: JobContext) -> MapCall:
+    """Make the mapper ready for one task: a class begins anew, a function is looked at once."""
+    mapper = context.functions.mapper
+    if type(mapper) is not FunctionType:
+        return MapCall(mapper)
+    if context.map_call is None:
+        context.map_call = MapCall(mapper)
+    return context.map_call
 
 
 def _next_size(size: int, took: float) -> int:
@@ -259,7 +280,9 @@ def _reduce(start: Start, context: JobContext) -> _Done:
     merged = merge_groups(inputs.segments, scratch=context.directory, limit_bytes=context.memory)
     try:
         for batch in merged:
-            reduced = call.reduce(_groups(batch, context.spec.sort_values))
+            groups = _groups(batch, context.spec.sort_values)
+            timed = context.spec.timeout_s is not None
+            reduced = call.reduce(_ticking(groups, context.progress) if timed else groups)
             if reduced.out_keys is None:
                 _add_columns(writer, reduced.keys, reduced.counts, reduced.values)
             else:
@@ -272,7 +295,7 @@ def _reduce(start: Start, context: JobContext) -> _Done:
                     at += count
             done.records += len(reduced.keys)
             done.pairs += len(reduced.values)
-            context.progress.add(len(reduced.keys), 0)
+            context.progress.add(0 if timed else len(reduced.keys), 0)
         pairs = call.finish()
         if pairs:
             # They belong to no group: each takes its place in the order by its own key.
@@ -325,6 +348,15 @@ def _add_columns(writer: PartWriter, keys: list[Any], counts: list[int], values:
 
 def _groups(batch: GroupBatch, sort_values: bool) -> Iterable[tuple[Any, Any]]:
     return _sorted_groups(batch) if sort_values else batch
+
+
+def _ticking(
+    groups: Iterable[tuple[Any, Any]], progress: ProgressCell
+) -> Iterator[tuple[Any, Any]]:
+    """Tell of each group once it is behind us."""
+    for group in groups:
+        yield group
+        progress.add(1, 0)
 
 
 def _sorted_groups(batch: GroupBatch) -> Iterator[tuple[Any, Any]]:

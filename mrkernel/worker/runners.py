@@ -7,7 +7,6 @@ of jobs. Everything happens on the server's event loop; nothing here waits.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -26,7 +25,7 @@ from mrkernel.worker.template import (
 )
 
 READ_SIZE = 256 << 10
-OUTPUT_TAIL = 4096  #: bytes of output kept for the report of a crash
+OUTPUT_TAIL = 16 << 10  #: bytes of output kept for the report of a crash: it may be long
 
 
 @dataclass(slots=True)
@@ -38,7 +37,7 @@ class Runner:
     cell: ProgressCell
     frames: FrameDecoder
     pid: int = 0  #: 0 until the template reports it
-    unsent: bytearray = field(default_factory=bytearray)
+    unsent: bytearray = field(default_factory=bytearray)  #: what its socket did not take
     tail: bytes = b""  #: the last of its output
 
 
@@ -85,9 +84,7 @@ class Runners:
         ours, theirs = socket.socketpair()
         output, their_output = os.pipe()
         cell = make_cell()
-        socket.send_fds(
-            self._template, [REQUEST.pack(slot)], [theirs.fileno(), their_output, cell]
-        )
+        socket.send_fds(self._template, [REQUEST.pack(slot)], [theirs.fileno(), their_output, cell])
         theirs.close()
         os.close(their_output)
         ours.setblocking(False)
@@ -101,8 +98,18 @@ class Runners:
         """Send a frame to a runner; what its socket does not take now goes later."""
         runner = self._runners[slot]
         assert runner is not None
-        runner.unsent += frame
-        self._write(slot)
+        sent = 0
+        if not runner.unsent:
+            try:
+                sent = runner.conversation.send(frame)
+            except BlockingIOError:
+                pass
+            except ConnectionError:
+                return  # it hung up; the template's report follows
+            if sent == len(frame):
+                return
+            self._loop.add_writer(runner.conversation, self._write, slot)
+        runner.unsent += memoryview(frame)[sent:]
 
     def kill(self, slot: int) -> None:
         """Kill a runner and all it started; ``died`` is called when it is buried."""
@@ -199,14 +206,15 @@ class Runners:
         runner = self._runners[slot]
         if runner is None:
             return
-        with contextlib.suppress(BlockingIOError, ConnectionError):
+        try:
             while runner.unsent:
                 sent = runner.conversation.send(runner.unsent)
                 del runner.unsent[:sent]
-        if runner.unsent:
-            self._loop.add_writer(runner.conversation, self._write, slot)
-        else:
-            self._loop.remove_writer(runner.conversation)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            runner.unsent.clear()  # it hung up; the template's report follows
+        self._loop.remove_writer(runner.conversation)
 
     def _bury(self, slot: int) -> None:
         runner = self._runners[slot]

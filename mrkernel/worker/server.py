@@ -8,6 +8,7 @@ on. Order matters in ``main``: the template is forked before there is an event l
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import logging
 import os
@@ -29,6 +30,7 @@ from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.messages import (
     BlobPiece,
     FromRunner,
+    JobInfo,
     MessageDecoder,
     Printed,
     Register,
@@ -63,6 +65,8 @@ logger = logging.getLogger("mrkernel.worker")
 PRINT_LIMIT = 20_000
 #: Seconds output is collected for, so that a chatty mapper costs few messages.
 PRINT_DELAY_S = 0.1
+#: Seconds files of ended jobs are left lying, so that those of many jobs go together.
+DELETE_DELAY_S = 0.05
 #: How long a worker looks for a manager that went away before it ends itself.
 LEASE_S = 30.0
 
@@ -130,6 +134,9 @@ class WorkerServer:
         self._runs = RunServer(config.directory, config.token)
         self._blobs = config.directory / "blobs"
         self._blobs.mkdir(exist_ok=True)
+        self._orders: list[list[JobInfo | Start]] = [[] for _ in range(config.slots)]
+        self._doomed: list[tuple[Path, bool]] = []  # folders of jobs; whether only their runs
+        self._deleting: asyncio.Future[None] | None = None
         self._output = [_SlotOutput() for _ in range(config.slots)]
         self._output_timer: asyncio.TimerHandle | None = None
         self._process = psutil.Process()
@@ -162,6 +169,7 @@ class WorkerServer:
         finally:
             serving.cancel()
             lost_template.cancel()
+            self._drop_orders()
             self._runners.close()
             self._runs.stop()
             if self._connection is not None:
@@ -191,6 +199,8 @@ class WorkerServer:
             if status is not None:
                 return status
             logger.warning("the manager is gone (%s); looking for it", connection.ended)
+            if self._deleting is not None:
+                await self._deleting  # the next manager may number its jobs like this one
             self._start_anew()
             deadline = time.monotonic() + self._config.lease_s
             pause = 0.02
@@ -238,10 +248,13 @@ class WorkerServer:
 
     def _start_anew(self) -> None:
         """Forget what the lost manager asked for: to the next one this is a new worker."""
+        self._drop_orders()
         for slot in range(self._config.slots):
             self._runners.kill(slot)
         for job in list(self._state.jobs):
             shutil.rmtree(self._config.directory / job, ignore_errors=True)
+        for blob in self._blobs.iterdir():
+            blob.unlink()  # it is sent again, and its pieces are appended to its file
         self._state.forget_everything()
 
     def _data_address(self) -> tuple[str, int]:
@@ -265,24 +278,48 @@ class WorkerServer:
                 case Order(slot, message):
                     if isinstance(message, Start):
                         self._output[slot].expect(message)
-                    self._runners.send(slot, frame_of(message))
+                    self._order(slot, message)
                 case Kill(slot):
+                    self._orders[slot].clear()
                     self._runners.kill(slot)
                 case Fork(slot):
+                    self._orders[slot].clear()  # they were for the runner that died
                     self._output[slot] = _SlotOutput()
                     self._runners.fork(slot)
                 case Delete(job, blobs, runs_only):
                     self._delete(job, blobs, runs_only)
 
+    def _order(self, slot: int, message: JobInfo | Start) -> None:
+        """Queue an order; all that this loop turn has for a runner leaves as one frame."""
+        if not any(self._orders):
+            asyncio.get_running_loop().call_soon(self._send_orders)
+        self._orders[slot].append(message)
+
+    def _send_orders(self) -> None:
+        for slot, messages in enumerate(self._drop_orders()):
+            if messages:
+                self._runners.send(slot, frame_of(*messages))
+
+    def _drop_orders(self) -> list[list[JobInfo | Start]]:
+        """Empty the queues; return what was in them, by slot."""
+        orders, self._orders = self._orders, [[] for _ in self._orders]
+        return orders
+
     def _delete(self, job: str, blobs: tuple[str, ...], runs_only: bool) -> None:
-        directory = self._config.directory / job
-        if runs_only:
-            for path in directory.glob("*.run"):
-                path.unlink(missing_ok=True)
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
+        # At once: the same blob may come again, and its pieces are appended to its file.
         for digest in blobs:
             (self._blobs / digest).unlink(missing_ok=True)
+        self._doomed.append((self._config.directory / job, runs_only))
+        if self._deleting is None:
+            self._deleting = asyncio.ensure_future(self._delete_doomed())
+
+    async def _delete_doomed(self) -> None:
+        """Delete files in a thread: some disks take long, and the next job is starting."""
+        await asyncio.sleep(DELETE_DELAY_S)
+        while self._doomed:
+            doomed, self._doomed = self._doomed, []
+            await asyncio.to_thread(_delete_files, doomed)
+        self._deleting = None
 
     def _store_blob(self, piece: BlobPiece) -> None:
         """Append a piece; runners read the file, and check its digest, once they are told of it."""
@@ -344,12 +381,23 @@ class WorkerServer:
             self._connection.send(printed)
 
 
+def _delete_files(doomed: list[tuple[Path, bool]]) -> None:
+    for directory, runs_only in doomed:
+        if runs_only:
+            for path in directory.glob("*.run"):
+                path.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
 class _SlotOutput:
     """What the runner of a slot prints, attempt by attempt, capped."""
 
     def __init__(self) -> None:
         self._expected: list[Start] = []
         self._pending = bytearray()
+        # Output comes cut at any byte: the rest of a character is waited for.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._sent = 0
         self._dropped = 0
 
@@ -360,6 +408,7 @@ class _SlotOutput:
         if self._expected:
             self._expected.pop(0)
         self._sent = self._dropped = 0
+        self._decoder.reset()
 
     def add(self, data: bytes) -> None:
         room = PRINT_LIMIT - self._sent - len(self._pending)
@@ -370,10 +419,12 @@ class _SlotOutput:
         if not self._expected or not (self._pending or self._dropped):
             return None
         start = self._expected[0]
-        text = self._pending.decode("utf-8", "replace")
+        text = self._decoder.decode(self._pending)
         self._sent += len(self._pending)
         dropped, self._dropped = self._dropped, 0
         self._pending.clear()
+        if not text and not dropped:
+            return None
         return Printed(start.job, start.task, start.attempt, text, dropped)
 
 

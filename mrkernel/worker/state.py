@@ -12,11 +12,12 @@ loop; a fresh one is forked in milliseconds.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass, field
 
 from mrkernel.ids import JobId, TaskId
-from mrkernel.job.failure import Failure
+from mrkernel.job.failure import Failure, Frame, owner_of
 from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.messages import (
     AttemptProgress,
@@ -31,6 +32,8 @@ from mrkernel.protocol.messages import (
     Start,
 )
 
+#: One frame of ``faulthandler``'s report.
+_FATAL_FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
 #: Attempts a runner may hold at once, the running one included.
 PIPELINE = 16
 
@@ -147,7 +150,7 @@ class Slot:
     killing: bool = False  #: a kill is under way: nothing it still says counts
     held: deque[Start] = field(default_factory=deque)
     told: set[JobId] = field(default_factory=set)  #: jobs its runner knows
-    seen: tuple[int, int] = (-1, -1)  #: (attempts begun, records) at the last pulse
+    seen: RunnerProgress | None = None  #: at the last pulse
     since: float = 0.0  #: when ``seen`` last changed
     timed_out: bool = False
 
@@ -319,9 +322,9 @@ class WorkerState:
             reports.append(
                 AttemptProgress(running.job, running.task, running.attempt, at.records, at.bytes)
             )
-            seen = (at.started, at.records)
-            if seen != slot.seen:
-                slot.seen, slot.since = seen, now
+            # Bytes count too: a reduce task that still fetches and merges is not stuck.
+            if at != slot.seen:
+                slot.seen, slot.since = at, now
             limit = self.jobs[running.job].spec.timeout_s
             if limit is not None and now - slot.since > limit:
                 slot.killing = slot.timed_out = True
@@ -330,14 +333,35 @@ class WorkerState:
 
 
 def _crash(start: Start, event: RunnerDied) -> Failed:
-    tail = event.stderr.strip().splitlines()[-8:]
+    error_type, message, frames = _last_words(event.stderr)
     failure = Failure(
         kind="crash",
         sentence=f"its Python process {event.cause} after {event.records:,} finished records",
-        message="\n".join(tail),
+        error_type=error_type,
+        message=message,
+        frames=frames,
         hint="look at what the mapper or reducer calls outside Python (C code, os._exit, memory)",
     )
     return Failed(start.job, start.task, start.attempt, failure)
+
+
+def _last_words(output: str) -> tuple[str, str, tuple[Frame, ...]]:
+    """What a process said when it died: error type, message, and the user's frames.
+
+    The report of ``faulthandler`` (most recent call first) is told like any other error; without
+    one the last lines of its output have to do.
+    """
+    _, fatal, report = output.rpartition("Fatal Python error")
+    if not fatal:
+        return "", "\n".join(output.strip().splitlines()[-8:]), ()
+    message = report.partition("\n")[0].removeprefix(": ")
+    current = report.partition("Current thread ")[2].partition("\n\n")[0]
+    frames = [
+        Frame(file, int(line), function)
+        for file, line, function in _FATAL_FRAME.findall(current)
+        if owner_of(file) == "user"
+    ]
+    return fatal, message, tuple(reversed(frames))
 
 
 def _timed_out(start: Start, spec: JobSpec) -> Failed:

@@ -28,10 +28,14 @@ from mrkernel.protocol.messages import (
     ToRunner,
     frame_of,
 )
-from mrkernel.shuffle.run import Read, RunIndex, file_read, read_index, tail_index
+from mrkernel.shuffle.run import Read, RunIndex, file_read, memory_read, read_index, tail_index
 from mrkernel.shuffle.transfer import RunReader
 from mrkernel.worker.attempt import FetchError, JobContext, run_attempt, run_name
 from mrkernel.worker.progress import ProgressCell
+
+#: A run up to this size is read with one open instead of four, and held: ten thousand of them must
+#: fit in memory.
+SMALL_RUN = 8 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +111,11 @@ class _TaskRunner:
                 error.worker,
                 error.reason,
             )
-        except OSError as error:
+        except (OSError, SecurityError) as error:
             # Ours, not the user's: his exceptions come as UserCodeError. A full or broken disk.
             sentence = f"the worker could not write or read its files: {error}"
-            failure = Failure(kind="environment", sentence=sentence, error_type="OSError")
+            kind = type(error).__name__
+            failure = Failure(kind="environment", sentence=sentence, error_type=kind)
             return Failed(message.job, message.task, message.attempt, failure)
         finally:
             self._hang_up()
@@ -148,6 +153,11 @@ class _TaskRunner:
         name = f"{job}/{run_name(index, attempt)}"
         if source.host_id == self._home.host_id and not self._home.always_fetch:
             path = Path(source.directory) / name
+            if path.stat().st_size <= SMALL_RUN:
+                data = path.read_bytes()
+                # A negative offset counts from the end.
+                tail = tail_index(lambda at, size: data[at : at + size or None], name)
+                return memory_read(data), tail
             return file_read(path), read_index(path)
         address = (source.data_host, source.data_port)
         reader = self._readers.get(address)

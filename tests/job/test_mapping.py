@@ -354,4 +354,4 @@ def test_the_dict_that_would_pass_is_refused() -> None:
     call = MapCall(lambda line: {("a", "b"): 3})
     assert call.pairs(batch("x")) == [("a", "b")]
     with pytest.raises(UserCodeError, match="the mapper returns a dict"):
-        call.check_returned(batch("x"), 0, True)
+        call.try_one(batch("x"), 0)

@@ -727,6 +727,7 @@ def test_release_of_a_running_job_ends_it_when_nobody_else_waits(desk: Desk) -> 
     desk.submit()
     desk.release("j1", runs_only=True)  # makes no sense yet
     assert desk.job().state is JobState.RUNNING
+    assert list(desk.job().watchers) == [desk.client]
     desk.submit()
     other = desk.new_client()
     desk.ask(Attach(1, JobId("j2")), other)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sysconfig
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import mrkernel
 from mrkernel.ids import JobId, TaskId
-from mrkernel.job.failure import Failure
+from mrkernel.job.failure import Failure, Frame
 from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.messages import (
     AttemptProgress,
@@ -137,7 +140,7 @@ def test_a_failure_is_passed_on_as_it_came() -> None:
 def test_a_dead_runner_takes_its_running_attempt_with_it_and_no_other() -> None:
     bench = Bench()
     bench.hear(info(), *[start(n) for n in range(4)])
-    died = RunnerDied(0, "crashed (SIGSEGV)", "Fatal Python error\n  line 7\n", 1234)
+    died = RunnerDied(0, "ended itself with exit status 3", "some\nlast words\n", 1234)
     say, fork = bench.handle(died)
     assert fork == Fork(0)
     assert isinstance(say, Say)
@@ -145,12 +148,58 @@ def test_a_dead_runner_takes_its_running_attempt_with_it_and_no_other() -> None:
     failed = say.message
     assert (failed.task, failed.attempt, failed.failure.kind) == ("map-0", 1, "crash")
     assert failed.failure.sentence == (
-        "its Python process crashed (SIGSEGV) after 1,234 finished records"
+        "its Python process ended itself with exit status 3 after 1,234 finished records"
     )
-    assert failed.failure.message == "Fatal Python error\n  line 7"
+    assert failed.failure.message == "some\nlast words"
     assert bench.handle(RunnerUp(0))[0] == Order(0, info())
     left = [*bench.state.slots[0].held, *bench.state.line]
     assert tasks(left) == ["map-1", "map-2", "map-3"]
+
+
+FATAL = """\
+so far so good
+Fatal Python error: Segmentation fault
+
+Current thread 0x00007f1f (most recent call first):
+  File "/usr/lib/python3.11/ctypes/__init__.py", line 519 in string_at
+  File "/home/me/job.py", line 12 in inner
+  File "/tmp/ipykernel_7/12.py", line 3 in mapper.<locals>.outer
+  File "{ours}/job/mapping.py", line 60 in pairs
+  File "{ours}/worker/template.py", line 12 in _become_runner
+
+Thread 0x00007f2f (most recent call first):
+  File "/home/me/job.py", line 99 in background
+
+Extension modules: numpy.core._multiarray_umath (total: 1)
+"""
+
+
+def test_a_fatal_error_is_told_with_the_users_own_frames() -> None:
+    bench = Bench()
+    bench.hear(info(), start(0))
+    ours = Path(mrkernel.__file__).parent
+    stdlib = sysconfig.get_path("stdlib")
+    text = FATAL.format(ours=ours).replace("/usr/lib/python3.11", stdlib)
+    say, _ = bench.handle(RunnerDied(0, "crashed (SIGSEGV)", text, 0))
+    assert isinstance(say, Say)
+    assert isinstance(say.message, Failed)
+    failure = say.message.failure
+    assert (failure.error_type, failure.message) == ("Fatal Python error", "Segmentation fault")
+    assert failure.frames == (
+        Frame("/tmp/ipykernel_7/12.py", 3, "mapper.<locals>.outer"),
+        Frame("/home/me/job.py", 12, "inner"),
+    )
+
+
+@pytest.mark.parametrize("cut", range(0, len(FATAL), 7))
+def test_a_report_cut_short_is_told_as_far_as_it_goes(cut: int) -> None:
+    bench = Bench()
+    bench.hear(info(), start(0))
+    for text in (FATAL[:cut], FATAL[cut:]):
+        (say, *_) = bench.handle(RunnerDied(0, "crashed (SIGSEGV)", text, 0))
+        assert isinstance(say, Say)
+        bench.handle(RunnerUp(0))
+        bench.hear(start(cut))
 
 
 def test_an_idle_runner_that_dies_is_replaced_without_a_word() -> None:

@@ -200,6 +200,7 @@ class WorkerTable {
     const gone = row.state === "dead" || row.state === "retired";
     const over = picture.ended !== null && picture.ended !== undefined;
     mark(entry.tr, "data-state", row.state);
+    mark(entry.tr, "data-idle", !gone && !over && !row.tasks.length);
     say(entry.state, row.state === "alive" ? "" : ` ${row.state}`);
     if (row.host) entry.th.title = `${row.host}, process ${row.pid}, ${plural(row.slots, "slot")}`;
     say(entry.did, doneText(row));
@@ -223,8 +224,11 @@ class WorkerTable {
       say(chip, `${task.task}${part}${again}`);
       mark(chip, "data-phase", /(^| )reduce-\d+$/.test(task.task) ? "reduce" : "map");
       mark(chip, "data-again", task.attempt > 1);
+      // A worker is handed its next task before it has a slot for it.
+      const waits = i >= row.slots;
+      mark(chip, "data-waits", waits);
       chip.style.setProperty("--mrk-part", `${Math.round((task.part ?? 0) * 100)}%`);
-      chip.title = task.input ?? "";
+      chip.title = [waits ? "waits here for a free slot" : "", task.input].filter(Boolean).join(": ");
     });
   }
 }
@@ -258,7 +262,7 @@ class FeedList {
         this.lines.set(line.n, entry);
       }
       const at = line.at - (picture.started ?? picture.feed[0].at);
-      say(entry.time, at < 100 ? at.toFixed(1) : String(Math.round(at)));
+      say(entry.time, at < 100 ? `${at.toFixed(1)} s` : secondsText(at));
       mark(entry.li, "data-level", line.level);
       say(entry.text, line.text);
     }
@@ -385,15 +389,15 @@ class JobPane {
 
 class ClusterPane {
   constructor(root) {
-    this.card = make("section", "mrk-card", root, { role: "region", "aria-label": "MapReduce cluster" });
+    this.card = make("section", "mrk-card mrk-cluster", root, { role: "region", "aria-label": "MapReduce cluster" });
     const head = make("div", "mrk-head", this.card);
-    head.style.paddingLeft = "14px"; // no toggle here
     this.name = make("span", "mrk-name", head);
     this.facts = make("span", "mrk-facts", head);
     this.loss = make("span", "mrk-loss", head);
     this.side = make("span", "mrk-side", head);
     const body = make("div", "mrk-body", this.card);
     const left = make("div", "mrk-pane", body);
+    make("div", "mrk-title", left).textContent = "Workers";
     this.workers = new WorkerTable(left);
     const right = make("div", "mrk-pane", body);
     make("div", "mrk-title", right).textContent = "What happened";
@@ -405,7 +409,7 @@ class ClusterPane {
     const here = states.filter((state) => state === "alive" || state === "suspect").length;
     const dead = states.filter((state) => state === "dead").length;
     say(this.name, plural(here, "worker"));
-    say(this.facts, `${plural(picture.slots, "slot")}, ${picture.busy} busy`);
+    say(this.facts, `${plural(picture.slots, "slot")}, ${Math.min(picture.busy, picture.slots)} busy`);
     say(this.loss, dead ? `${dead} lost` : "");
     show(this.loss, dead > 0);
     const running = Object.values(picture.jobs).filter((job) => job.ended === null);

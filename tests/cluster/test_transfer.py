@@ -1,0 +1,203 @@
+"""Ranges of files over TCP: what a reader gets, and what it can never get."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tornado.iostream import IOStream
+
+from mrkernel.errors import ClusterError, SecurityError
+from mrkernel.protocol.connection import Connection
+from mrkernel.protocol.framing import CONTROL, pack_frame
+from mrkernel.protocol.messages import RangeReply, ReadRange, frame_of
+from mrkernel.shuffle import transfer
+from mrkernel.shuffle.transfer import PIECE, FrameSocket, RunReader, RunServer
+
+TOKEN = b"t" * 32
+Address = tuple[str, int]
+
+
+class Serving:
+    """A ``RunServer`` on a loop of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
+        self._thread.start()
+        self._ready.wait()
+
+    async def _live(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        server = RunServer(self.directory, TOKEN)
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setblocking(False)
+        server.add_socket(listening)
+        self.address: Address = listening.getsockname()
+        self._ready.set()
+        await self._stop.wait()
+        server.stop()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    root = tmp_path_factory.mktemp("serving")
+    (root / "outside").write_bytes(b"secret")
+    directory = root / "worker"
+    (directory / "j1").mkdir(parents=True)
+    (directory / "j1" / "a.run").write_bytes(bytes(range(256)))
+    (directory / "j1" / "empty").write_bytes(b"")
+    (directory / "j1" / "big").write_bytes(b"0123456789" * (PIECE // 4))
+    (directory / "top").write_bytes(b"secret")
+    server = Serving(directory)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def reader(serving: Serving) -> Iterator[RunReader]:
+    one = RunReader(serving.address, TOKEN)
+    yield one
+    one.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.integers(-300, 300), st.integers(-1, 300))
+def test_a_range_is_what_slicing_gives(reader: RunReader, offset: int, length: int) -> None:
+    data = bytes(range(256))
+    start = offset if offset >= 0 else max(0, 256 + offset)
+    stop = 256 if length < 0 else start + length
+    assert reader.read("j1/a.run", offset, length) == data[start:stop]
+
+
+def test_a_large_file_comes_in_pieces(reader: RunReader, serving: Serving) -> None:
+    pieces = list(reader.stream("j1/big", 0, -1))
+    assert max(map(len, pieces)) == PIECE
+    assert b"".join(pieces) == (serving.directory / "j1" / "big").read_bytes()
+    assert reader.read("j1/empty", 0, -1) == b""
+
+
+def test_a_missing_file_is_told_and_the_conversation_goes_on(reader: RunReader) -> None:
+    with pytest.raises(ClusterError, match="j1/gone: No such file"):
+        reader.read("j1/gone", 0, -1)
+    assert reader.read("j1/a.run", 0, 2) == b"\0\1"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../outside", "j1/../../outside", "/etc/passwd", "top", "j1/..", "j1/a.run\0", "j1//a.run", ""],
+)
+def test_no_name_leads_out_of_the_directory(reader: RunReader, name: str) -> None:
+    with pytest.raises(ClusterError, match="no name of a run|Is a directory"):
+        reader.read(name, 0, -1)
+
+
+def test_without_the_token_nothing_is_read(serving: Serving) -> None:
+    with pytest.raises(SecurityError):
+        RunReader(serving.address, b"o" * 32)
+
+
+def test_only_readers_are_served(serving: Serving) -> None:
+    peer = FrameSocket(serving.address, TOKEN, "client")
+    try:
+        with pytest.raises(ClusterError):
+            peer.send(ReadRange("j1/a.run", 0, 1))
+            peer.receive(CONTROL)
+    finally:
+        peer.close()
+
+
+def test_a_reader_that_leaves_in_the_middle_disturbs_nobody(serving: Serving) -> None:
+    one = RunReader(serving.address, TOKEN)
+    next(one.stream("j1/big", 0, -1))
+    one.close()
+    other = RunReader(serving.address, TOKEN)
+    assert other.read("j1/a.run", 1, 1) == b"\1"
+    other.close()
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        address = unused.getsockname()
+    with pytest.raises(ClusterError, match=f"{address[0]}:{address[1]}: Connection refused"):
+        RunReader(address, TOKEN)
+
+
+class Impostor:
+    """Knows the token, and then does as it is told."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live(answers)))
+        self._thread.start()
+        self._ready.wait()
+
+    async def _live(self, answers: tuple[bytes, ...]) -> None:
+        done = asyncio.Event()
+
+        async def serve(connection: Connection) -> None:
+            stream = connection._stream
+            await stream.read_bytes(1, partial=True)
+            for answer in answers:
+                await stream.write(answer)
+            stream.close()
+            done.set()
+
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setblocking(False)
+        self.address: Address = listening.getsockname()
+        self._ready.set()
+        loop = asyncio.get_running_loop()
+        accepted, _ = await loop.sock_accept(listening)
+        connection = await Connection.accept(IOStream(accepted), TOKEN)
+        assert connection is not None
+        await serve(connection)
+        listening.close()
+
+    def close(self) -> None:
+        self._thread.join()
+
+
+@pytest.mark.parametrize(
+    ("answers", "why"),
+    [
+        ((), "it hung up"),
+        ((frame_of(RangeReply(10)),), "it hung up"),
+        ((frame_of(RangeReply(10)), pack_frame(b"x")), "wrong kind"),
+        ((frame_of(RangeReply(10)), b"garbage, garbage"), "does not speak"),
+        ((frame_of(),), "an odd reply"),
+        ((frame_of(ReadRange("a", 0, 0)),), "an odd reply"),
+    ],
+    ids=["hangs up", "cut short", "wrong kind", "garbage", "no reply", "not a reply"],
+)
+def test_whatever_a_server_does_it_is_a_cluster_error(answers: tuple[bytes, ...], why: str) -> None:
+    impostor = Impostor(*answers)
+    reader = RunReader(impostor.address, TOKEN)
+    try:
+        with pytest.raises(ClusterError, match=why):
+            reader.read("j1/a.run", 0, 10)
+    finally:
+        reader.close()
+        impostor.close()
+
+
+def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "READ_TIMEOUT_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(transfer, "CONNECT_TIMEOUT_S", 0.05)
+        with pytest.raises(ClusterError, match="timed out"):
+            RunReader(silent.getsockname(), TOKEN)

@@ -1,0 +1,76 @@
+"""The built-ins, as reducers and as combiners, on numbers that tell them from others."""
+
+from __future__ import annotations
+
+import math
+import random
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from jobs import Job, each, pairs_of
+
+BIG = 2**62
+COLUMNS: dict[str, list[Any]] = {
+    "ints": [3, -1, 2, 2],
+    "overflow": [BIG, BIG, BIG, -BIG, BIG],
+    "huge": [2**200, -1, 2**63, 2**63],
+    "bools": [True, False, True],
+    "ints and bools": [True, 5, False],
+    "zeros": [0.0, -0.0, 0.0],
+    "negative zeros": [-0.0, -0.0],
+    "decimals": [Decimal("0.1"), Decimal("0.2")],
+    "fractions": [Fraction(1, 3), Fraction(1, 6)],
+    "nan first": [math.nan, 1.0, 2.0],
+    "nan last": [1.0, 2.0, math.nan],
+    "inf": [1.0, math.inf, 2.0],
+    "both inf": [math.inf, 1.0, -math.inf],
+    "cancel": [1e16, 1.0, -1e16, 1.0],
+    "tenths": [0.1] * 10,
+}
+TEXTS: dict[str, list[Any]] = {
+    "texts": ["b", "a", "c", "a"],
+    "bytes": [b"b", b"", b"c"],
+    "tuples": [(1, "b"), (1, "a"), (2, "")],
+}
+
+
+def dealt(columns: dict[str, list[Any]], tasks: int) -> list[list[Any]]:
+    """The columns' values as pairs, in turn to each map task."""
+    pairs = [(name, value) for name, column in columns.items() for value in column]
+    return each(*(pairs[turn::tasks] for turn in range(tasks)))
+
+
+def sampled(seed: int) -> list[tuple[str, float]]:
+    """Floats whose naive sum depends on the order."""
+    chance = random.Random(seed)
+    return [(f"k{n % 3}", chance.uniform(-1, 1) * 10 ** chance.randint(-9, 9)) for n in range(4000)]
+
+
+WHOLE = {name: COLUMNS[name] for name in ("ints", "overflow", "huge", "bools", "ints and bools")}
+
+
+def jobs() -> dict[str, Job]:
+    floats = each(sampled(1), sampled(2), sampled(3))
+    return {
+        **{
+            f"{name}{', combined' if combiner else ''}": Job(
+                pairs_of, dealt(COLUMNS, 3), name, {"combiner": name} if combiner else {}
+            )
+            for name, combiner in [("min", 0), ("min", 1), ("max", 0), ("max", 1)]
+        },
+        **{
+            name: Job(pairs_of, dealt(COLUMNS | TEXTS, 2), name)
+            for name in ("count", "first", "list")
+        },
+        "top:2": Job(pairs_of, dealt(WHOLE | TEXTS, 2), "top:2"),
+        "sum": Job(pairs_of, dealt(COLUMNS, 3), "sum"),
+        "sum, combined": Job(pairs_of, dealt(COLUMNS, 3), "sum", {"combiner": "sum"}),
+        "mean": Job(pairs_of, dealt(WHOLE, 3), "mean"),
+        "set": Job(pairs_of, each([("a", 1), ("b", 2)], [("a", 1)]), "set"),
+        "min of texts, combined": Job(pairs_of, dealt(TEXTS, 2), "min", {"combiner": "min"}),
+        "max of texts, combined": Job(pairs_of, dealt(TEXTS, 2), "max", {"combiner": "max"}),
+        "sum of floats": Job(pairs_of, floats, "sum"),
+        "sum of floats, combined": Job(pairs_of, floats, "sum", {"combiner": "sum"}),
+        "mean of floats": Job(pairs_of, floats, "mean"),
+    }

@@ -1,0 +1,209 @@
+"""Every message: there and back, one union per direction, the rest refused by its path."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mrkernel.data.splits import FileSplit, MemorySplit
+from mrkernel.errors import RemoteProtocolError
+from mrkernel.ids import JobId, TaskId, WorkerId
+from mrkernel.job.failure import Failure, Frame
+from mrkernel.job.spec import JobSpec
+from mrkernel.protocol import messages
+from mrkernel.protocol.framing import CONTROL, FrameDecoder
+from mrkernel.protocol.messages import (
+    Accepted,
+    Attach,
+    AttemptProgress,
+    Beat,
+    BlobPiece,
+    CancelAttempt,
+    CancelJob,
+    Ended,
+    Failed,
+    FetchFailed,
+    Finished,
+    Forget,
+    FromClient,
+    FromRunner,
+    FromWorker,
+    JobInfo,
+    JobPrinted,
+    Look,
+    Message,
+    MessageDecoder,
+    PartOutput,
+    PartPlace,
+    Printed,
+    RangeReply,
+    ReadRange,
+    Refused,
+    Register,
+    Registered,
+    ReleaseJob,
+    Retire,
+    RunOutput,
+    RunSource,
+    Start,
+    Submit,
+    ToClient,
+    ToRunner,
+    ToWorker,
+    Unwatch,
+    View,
+    Watch,
+    blob_pieces,
+    frame_of,
+)
+
+J, T, W = JobId("j1"), TaskId("map-0"), WorkerId("w1")
+SPEC = JobSpec(name="n", functions="f" * 64, reduce_tasks=2, timeout_s=1.5, python="3.11")
+FAILURE = Failure(kind="user", sentence="s", frames=(Frame("a.py", 3, "mapper", "x"),), hint="h")
+
+SAMPLES: dict[type[Message], Message] = {
+    type(message): message
+    for message in (
+        Register("host", "id", 1, 2, "3.11", "127.0.0.1", 3, "/d"),
+        Beat(1.5, 2, (AttemptProgress(J, T, 1, 2, 3),)),
+        Finished(J, T, 1, 2, 3, 4, 0.5, RunOutput((1, 0)), PartOutput("n", 1, 1), {"c": 1}),
+        Failed(J, T, 1, FAILURE),
+        FetchFailed(J, T, 1, 2, 3, W, "why"),
+        Printed(J, T, 1, "text", 5),
+        Registered(W, 0.5),
+        JobInfo(J, SPEC),
+        Start(J, T, 1, 0, FileSplit("/a", 0, 1, 2, 3), (RunSource(W, "h", "/", "::1", 1, ((0, 1),)),)),
+        CancelAttempt(J, T, 1),
+        Forget(J, ("b",), True),
+        Retire("why"),
+        BlobPiece("d", b"data", False),
+        Submit(1, SPEC, (MemorySplit("x", 0, 1, b"p", size=1), FileSplit("/a", 0, 1, 2, 3))),
+        CancelJob(J, "why"),
+        ReleaseJob(J, True),
+        Attach(1, J),
+        Watch("cluster"),
+        Unwatch("cluster"),
+        Look(1, "cluster"),
+        Accepted(1, J),
+        Refused(1, "why"),
+        Ended(J, "n", "failed", "s", 1.0, FAILURE, (PartPlace(0, "n", 1, 1, b"", W, "h", "/", "", 0),)),
+        JobPrinted(J, T, W, "text", 1),
+        View({"topic": "cluster", "delta": {"seq": 1}}, 1),
+        ReadRange("j1/a.run", -20, -1),
+        RangeReply(0, "why"),
+    )
+}
+
+DIRECTIONS: dict[str, Any] = {
+    "from worker": FromWorker,
+    "to worker": ToWorker,
+    "from client": FromClient,
+    "to client": ToClient,
+    "from runner": FromRunner,
+    "to runner": ToRunner,
+}
+
+
+def there_and_back(union: Any, *sent: Message) -> list[Any]:
+    decoder = FrameDecoder()
+    decoder.open()
+    ((kind, payload),) = decoder.feed(frame_of(*sent))
+    assert kind == CONTROL
+    return MessageDecoder(union).decode(payload)
+
+
+def test_there_is_a_sample_of_every_message() -> None:
+    known = {m for m in vars(messages).values() if isinstance(m, type) and issubclass(m, Message)}
+    assert known - {Message} == set(SAMPLES)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_each_direction_takes_its_messages_and_no_other(direction: str) -> None:
+    union = DIRECTIONS[direction]
+    for kind, message in SAMPLES.items():
+        if kind in get_args(union):
+            assert there_and_back(union, message, message) == [message, message]
+        else:
+            with pytest.raises(RemoteProtocolError, match="Invalid value|Invalid tag|unknown"):
+                there_and_back(union, message)
+
+
+def test_a_wrong_type_is_told_with_its_path() -> None:
+    wrong = [{"type": "submit", "ticket": 1, "spec": {"name": 5}, "splits": []}]
+    with pytest.raises(
+        RemoteProtocolError, match=r"Expected `str`, got `int` - at `\$\[0\]\.spec\.name`"
+    ):
+        MessageDecoder(FromClient).decode(msgspec.msgpack.encode(wrong))
+
+
+def test_a_missing_field_is_told_by_its_name() -> None:
+    wrong = [{"type": "watch"}]
+    with pytest.raises(RemoteProtocolError, match="missing required field `topic`"):
+        MessageDecoder(FromClient).decode(msgspec.msgpack.encode(wrong))
+
+
+@pytest.mark.parametrize("wrong", [[{"type": "shutdown"}], [{}], {"type": "watch"}, [1], 1])
+def test_what_is_no_message_is_refused(wrong: object) -> None:
+    with pytest.raises(RemoteProtocolError, match="a malformed message"):
+        MessageDecoder(FromClient).decode(msgspec.msgpack.encode(wrong))
+
+
+def test_a_worker_has_at_least_one_slot() -> None:
+    sample = msgspec.to_builtins(SAMPLES[Register])
+    for slots in (0, -3):
+        payload = msgspec.msgpack.encode([{**sample, "slots": slots}])
+        with pytest.raises(RemoteProtocolError, match=r"Expected `int` >= 1 - at `\$\[0\]\.slots`"):
+            MessageDecoder(FromWorker).decode(payload)
+
+
+def test_a_field_from_the_future_is_passed_over() -> None:
+    payload = msgspec.msgpack.encode([{"type": "watch", "topic": "cluster", "since": 7}])
+    assert MessageDecoder(FromClient).decode(payload) == [Watch("cluster")]
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_refused_in_words(garbage: bytes) -> None:
+    for union in DIRECTIONS.values():
+        try:
+            assert MessageDecoder(union).decode(garbage) == []
+        except RemoteProtocolError as error:
+            assert str(error).startswith("a malformed message")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x91\x82\xa4type\xa5watch\xa1x" + b"\x91" * 100_000,
+        b"\x91\x82\xa4type\xa5watch\xa5topic\xa2\xff\xff",
+        b"\x91\x82\xa4type\xa4view\xa7payload\x81\xa1a" + b"\x91" * 100_000,
+    ],
+)
+def test_bytes_that_break_decoders_are_only_malformed(payload: bytes) -> None:
+    for union in (FromClient, ToClient):
+        with pytest.raises(RemoteProtocolError, match="a malformed message"):
+            MessageDecoder(union).decode(payload)
+
+
+@given(st.binary(max_size=50), st.integers(1, 20))
+def test_a_blob_comes_in_pieces_that_add_up(data: bytes, piece: int) -> None:
+    pieces = blob_pieces("d", data, piece)
+    assert b"".join(p.data for p in pieces) == data
+    assert [p.last for p in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert all(len(p.data) <= piece for p in pieces)
+
+
+def test_what_is_longer_than_a_frame_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a job with ten thousand small parts is one message."""
+    place = PartPlace(0, "", 7000, 1, b"x" * 7000, W, "h", "/", "", 0)
+    ended = Ended(J, "n", "done", "", 1.0, parts=(place,) * 10_000)
+    frame = frame_of(ended)
+    assert len(frame) > 64 << 20
+    decoder = FrameDecoder()
+    decoder.open()
+    ((_, payload),) = decoder.feed(frame)
+    (got,) = MessageDecoder(ToClient).decode(payload)
+    assert got == ended
