@@ -23,12 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a smoke run: small, judges nothing")
     parser.add_argument("--only", choices=FIGURES, action="append", help="this figure (repeatable)")
     chosen = parser.parse_args(arguments)
-    began = time.monotonic()
+    began, machine = time.monotonic(), _machine()
     rows = []
     for row in _rows(QUICK if chosen.quick else WHOLE, chosen.only or FIGURES):
         rows.append(row)
         _say(f"{row.figure}: {row.ours}")
-    print(_machine())
+    print(f"{machine}{_load('at the end')}\n")
     print(render(rows))
     print(
         f"\nMedians of runs in turn; CPU is that of all processes. {time.monotonic() - began:.0f} s"
@@ -57,12 +57,12 @@ def _beside_pools(plan: Plan, figures: Sequence[str]) -> Iterator[Row]:
         # First of all: they fork, and the cluster's client has a thread.
         plain = stack.enter_context(HandWrittenPool())
         best = stack.enter_context(HandWrittenPool(collect=False))
-        import mrkernel
         from benchmarks import empty_tasks, small_job, word_count
         from benchmarks.meter import Meter
         from benchmarks.text import make_text
+        from mrkernel.engines.local import LocalCluster
 
-        cluster = stack.enter_context(mrkernel.LocalCluster(workers=PROCESSES, slots=1))
+        cluster = stack.enter_context(LocalCluster(workers=PROCESSES, slots=1))
         cluster.wait_for_workers()
         # Its supervisor: all its other processes descend from that.
         meter = Meter((cluster.client.connection.pid,))
@@ -77,11 +77,15 @@ def _beside_pools(plan: Plan, figures: Sequence[str]) -> Iterator[Row]:
 
 
 def _machine() -> str:
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return (
         f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, "
-        f"{os.cpu_count()} processors{load}\n"
+        f"{os.cpu_count()} processors{_load('at the start')}"
     )
+
+
+def _load(when: str) -> str:
+    """How busy the machine was: nothing else should have been."""
+    return f", load {os.getloadavg()[0]:.1f} {when}" if hasattr(os, "getloadavg") else ""
 
 
 def _say(line: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import mrkernel
 from benchmarks.jobs import as_in_a_cell, nothing
 from benchmarks.meter import Meter, Sample, median, ratio, rounds
 from benchmarks.plan import Plan
 from benchmarks.pool import HandWrittenPool
 from benchmarks.table import Row
+from mrkernel.engines.job import Job
+from mrkernel.engines.local import LocalCluster
 
 LIMIT_PER_S = 6_000
 
@@ -17,7 +18,7 @@ _mapper = as_in_a_cell(nothing)
 
 
 def measure(
-    plan: Plan, cluster: mrkernel.LocalCluster, meter: Meter, pool: HandWrittenPool
+    plan: Plan, cluster: LocalCluster, meter: Meter, pool: HandWrittenPool
 ) -> Iterator[Row]:
     """Measure it.
 
@@ -29,7 +30,7 @@ def measure(
     theirs: list[Sample] = []
     their_meter = Meter(pool.pids)
 
-    def job() -> mrkernel.Job:
+    def job() -> Job:
         started = cluster.submit(_mapper, iter(range(number)), "sum", split_size=1, reduce_tasks=2)
         started.result()
         return started

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import mrkernel
 from benchmarks.jobs import as_in_a_cell, total, words
 from benchmarks.meter import median, rounds
 from benchmarks.plan import Plan
 from benchmarks.table import Row
 from benchmarks.text import Text
+from mrkernel.engines.local import LocalCluster
 
 WORKERS = 3
 LIMIT = 1.6  #: disturbed to undisturbed
@@ -40,7 +40,7 @@ def measure(plan: Plan, text: Text) -> Iterator[Row]:
     calm: list[float] = []
     struck: list[float] = []
     moved: list[float] = []
-    with mrkernel.LocalCluster(workers=WORKERS, slots=1) as cluster:
+    with LocalCluster(workers=WORKERS, slots=1) as cluster:
         _count(cluster, text)  # the first job pays for what is read and imported once
         for _ in rounds(plan.rounds, plan.killed_s):
             cluster.wait_for_workers()
@@ -77,7 +77,7 @@ class _Blow:
 
 
 def _count(
-    cluster: mrkernel.LocalCluster, text: Text, strike_after: float | None = None
+    cluster: LocalCluster, text: Text, strike_after: float | None = None
 ) -> tuple[list[Any], float, _Blow | None]:
     """Count the words; return the pairs, the seconds, and what a kill did."""
     blow = None
@@ -98,7 +98,7 @@ def _count(
     return pairs, took, blow
 
 
-def _strike(cluster: mrkernel.LocalCluster, job: str, blow: _Blow) -> None:
+def _strike(cluster: LocalCluster, job: str, blow: _Blow) -> None:
     """Kill a worker that runs a task of the job, and see when its work is taken up elsewhere."""
     rows = cluster.client.look(job)["workers"].values()
     victim = next((row for row in rows if row["state"] == "alive" and row["tasks"]), None)

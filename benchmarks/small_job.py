@@ -6,12 +6,12 @@ import pickle
 import time
 from collections.abc import Iterator
 
-import mrkernel
 from benchmarks.jobs import LINES, as_in_a_cell, total, words
 from benchmarks.meter import Meter, Sample, median, percentile, ratio, rounds
 from benchmarks.plan import Plan
 from benchmarks.pool import HandWrittenPool
 from benchmarks.table import Row
+from mrkernel.engines.local import LocalCluster
 
 LIMIT_MS = 6.0
 BLOCK = 10  #: jobs in a row before the other side has its turn
@@ -23,7 +23,7 @@ _HALF = len(pickle.dumps(list(LINES), 5)) // 2 + len(LINES[0])
 
 
 def measure(
-    plan: Plan, cluster: mrkernel.LocalCluster, meter: Meter, pool: HandWrittenPool
+    plan: Plan, cluster: LocalCluster, meter: Meter, pool: HandWrittenPool
 ) -> Iterator[Row]:
     """Measure it.
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import mrkernel
 from benchmarks.jobs import as_in_a_cell, total, words
 from benchmarks.meter import Meter, Sample, median, ratio, rounds
 from benchmarks.plan import Plan
 from benchmarks.pool import PARTITIONS, HandWrittenPool
 from benchmarks.table import Row
 from benchmarks.text import Text
+from mrkernel.engines.local import LocalCluster
 
 LIMIT = 1.3  #: CPU of ours to that of the pool
 
@@ -25,7 +25,7 @@ _mapper, _reducer = as_in_a_cell(words), as_in_a_cell(total)
 def measure(
     plan: Plan,
     text: Text,
-    cluster: mrkernel.LocalCluster,
+    cluster: LocalCluster,
     meter: Meter,
     plain: HandWrittenPool,
     best: HandWrittenPool,

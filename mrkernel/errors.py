@@ -103,7 +103,10 @@ class TaskFailedError(JobError):
         """Lines IPython shows in place of our own frames: only the user's code is of interest."""
         if self.failure is None:
             return super()._render_traceback_()
-        return [f"{type(self).__name__}: {self}", "", *self.failure.render().splitlines()]
+        lines = self.failure.render().splitlines()
+        told = str(self)
+        rest = [line for line in lines if line.removeprefix("at ") not in told]
+        return [f"{type(self).__name__}: {told}", *([""] if rest else []), *rest]
 
 
 class JobCancelledError(JobError):

@@ -123,7 +123,7 @@ def test_a_failure_is_caused_by_the_exception_itself() -> None:
 
 def test_a_slip_is_no_task_that_failed() -> None:
     with pytest.raises(JobSpecError, match="takes no argument"):
-        run(lambda: None, total, LINES)
+        run(lambda: [1], total, LINES)
     with pytest.raises(JobSpecError, match="takes 1 argument"):
         run(words, lambda word: 1, LINES)
     with pytest.raises(JobSpecError, match="write its method as def __call__"):

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import selectors
 import shutil
@@ -87,8 +88,8 @@ def main(argv: list[str] | None = None) -> int:
             "connection_file": str(cluster.connection_file),
             "manager_pid": cluster.manager_pid,
         }
-        sys.stdout.write(json.dumps(ready) + "\n")
-        sys.stdout.flush()
+        with contextlib.suppress(BrokenPipeError):  # the owner is gone: _watch sees it too
+            os.write(1, json.dumps(ready).encode() + b"\n")
         from mrkernel.worker.task_runner import warm_up
 
         warm_up()
@@ -109,6 +110,8 @@ def spill_root() -> Path:
 
 
 def _end(*_: object) -> None:
+    # Once is enough: another one must not find us half-way through cleaning up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(0)
 
 
@@ -181,6 +184,8 @@ def _in_child(life: Callable[[], int]) -> NoReturn:
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
+        # What is logged as an error is a bug of ours: the owner's terminal is told.
+        logging.basicConfig(level=logging.ERROR, format="mrkernel: %(message)s")
         status = life()
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -216,6 +221,7 @@ def _worker_main(cluster: _Cluster, slots: int) -> int:
 
 def _clean_up(cluster: _Cluster) -> None:
     """End the children and remove every file."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if cluster.connection_file is not None:
         cluster.connection_file.unlink(missing_ok=True)
     pids = [*cluster.workers, *([cluster.manager_pid] if cluster.manager_pid else [])]

@@ -79,13 +79,13 @@ class Job:
         return {}
 
     def events(self) -> Iterator[str]:
-        """Yield the lines of the feed as they come, until the job has ended."""
-        seen = -1
+        """Yield the lines of the feed until the job has ended; one that grew comes again, whole."""
+        told: dict[int, str] = {}
         while True:
             ended = self._outcome.done()
-            for line in self.picture.snapshot().get("feed", []):
-                if line["n"] > seen:
-                    seen = line["n"]
+            for line in self.last_picture().get("feed", []):
+                if told.get(line["n"]) != line["text"]:
+                    told[line["n"]] = line["text"]
                     yield line["text"]
             if ended:
                 return

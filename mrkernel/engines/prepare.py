@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -31,6 +32,7 @@ from mrkernel.job.functions import Functions, pack
 from mrkernel.job.plan import default_reduce_tasks
 from mrkernel.job.preflight import preflight
 from mrkernel.job.spec import JobSpec
+from mrkernel.job.trial import try_apart
 from mrkernel.shuffle.keys import normalise
 from mrkernel.shuffle.values import Values
 
@@ -105,7 +107,7 @@ def prepare(
         notes = packed.notes
         digest = hashlib.sha256(packed.data).hexdigest()
         blobs[digest] = packed.data
-        notes += _try_first_records(packed.data, first)
+        notes += _try_first_records(packed.data, digest, splits, first)
         splits = _to_blobs(splits, blobs)
     input_bytes = sum(split.nbytes for split in splits)
     spec = JobSpec(
@@ -221,11 +223,27 @@ def _name_of(mapper: Any) -> str:
     return str(getattr(mapper, "__name__", type(mapper).__name__))
 
 
-def _try_first_records(packed: bytes, first: Callable[[], Batch | None]) -> tuple[str, ...]:
+#: What was tried of late and passed: (functions, first split) → its notes, oldest first. A cell
+#: that is run again, or a loop that submits the same job, need not be tried again.
+_passed: OrderedDict[tuple[str, str], tuple[str, ...]] = OrderedDict()
+_PASSED_KEPT = 64
+
+
+def _try_first_records(
+    packed: bytes, digest: str, splits: list[Split], first: Callable[[], Batch | None]
+) -> tuple[str, ...]:
+    key = (digest, hashlib.sha256(msgspec.msgpack.encode(splits[:1])).hexdigest())
+    known = _passed.get(key)
+    if known is not None:
+        return known
+    trial = partial(preflight, packed, first, check_key=normalise, make_values=Values)
     try:
-        tried = preflight(packed, first, check_key=normalise, make_values=Values)
+        tried = try_apart(trial)
     except UserCodeError as error:
         raise TaskFailedError(str(error), error.failure) from error
+    _passed[key] = tried.notes
+    while len(_passed) > _PASSED_KEPT:
+        _passed.popitem(last=False)
     return tried.notes
 
 

@@ -6,14 +6,13 @@ import sys
 from contextlib import ExitStack, nullcontext
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import traitlets
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
-from IPython.core.magic_arguments import MagicArgumentParser
 
-from mrkernel.config import MAGIC, JobOptions, add_options
+from mrkernel.config import MAGIC, JobOptions
 from mrkernel.engines.base import Engine, PreparedJob
 from mrkernel.engines.choose import choose_engine, close_clients
 from mrkernel.engines.job import CANCEL_S, Job
@@ -25,8 +24,10 @@ from mrkernel.errors import ClusterError, JobSpecError
 from mrkernel.job.builtins import builtin_reducer
 from mrkernel.job.failure import SOURCE_NAMES
 from mrkernel.job.files import load_function
-from mrkernel.jupyter.cell import cell_names, origin_of, rendered, run_cell
+from mrkernel.jupyter.arguments import job_parser, parse
+from mrkernel.jupyter.cell import cell_names, origin_of, rendered, run_cell, running_cell
 from mrkernel.jupyter.interrupts import held_interrupts, no_interrupts
+from mrkernel.jupyter.job_list import JobList
 from mrkernel.jupyter.line import Evaluated, Expression, split_line
 from mrkernel.jupyter.output import PrintedText
 from mrkernel.monitor.quantities import plural
@@ -41,37 +42,7 @@ _FUNCTIONS = ("mapper", "reducer", "combiner", "partitioner")
 LOOK_S = 0.1
 
 
-class _Parser(MagicArgumentParser):
-    """IPython's parser without abbreviations, and with a guess at what was meant."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)  # type: ignore[no-untyped-call]
-        self.allow_abbrev = False
-
-    def error(self, message: str) -> NoReturn:
-        import difflib
-
-        if "unrecognized arguments" in message:
-            wrong = message.split(":", 1)[1].split()[0]
-            known = [flag for action in self._actions for flag in action.option_strings]
-            close = difflib.get_close_matches(wrong.split("=")[0], known, n=1)
-            message = f"there is no {wrong}" + (f": did you mean {close[0]}?" if close else "")
-        raise UsageError(f"{message} (%{self.prog.lstrip('%')}? lists the options)")
-
-
-def _job_parser(name: str, description: str) -> _Parser:
-    parser = _Parser(prog=name, description=description, add_help=False)
-    parser.add_argument(
-        "inputs",
-        nargs="*",
-        metavar="INPUT",
-        help="file, glob, directory, or {expression}: an iterable or DataFrame of records",
-    )
-    add_options(parser, MAGIC)
-    return parser
-
-
-_MAPREDUCE = _job_parser("mapreduce", "Run a MapReduce job.")
+_MAPREDUCE = job_parser("mapreduce", "Run a MapReduce job.")
 
 
 def _setting_traits() -> dict[str, Any]:
@@ -104,6 +75,8 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
     def __init__(self, shell: Any, **options: Any) -> None:
         super().__init__(shell, **options)
         self._chosen: Engine | None = None
+        self._background: list[tuple[Job, JobWidget]] = []  #: views that go on after their cell
+        shell.events.register("post_run_cell", self._settle_background)
 
     # --- %%mapreduce ------------------------------------------------------------------------------
 
@@ -112,7 +85,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
     def mapreduce(self, line: str, cell: str | None = None) -> Any:
         # No result of an earlier run may survive a failure of this one, not even one in its line.
         stale = self._unbind(line)
-        words = _parse(_MAPREDUCE, line)
+        words = parse(_MAPREDUCE, line)
         into = words.pop("into", None)
         if into is not None and not (isinstance(into, str) and into.isidentifier()):
             raise UsageError(f"--into {into}: write the name of a variable")
@@ -261,9 +234,21 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         if not self._has_front_end or options.quiet:
             return
         widget = self._widget(job, printed=lambda: printed.take(last=True))
-        if job.wait(0):
-            job.last_picture()
-            widget.settle()
+        self._background.append((job, widget))
+
+    def _settle_background(self, *_: object) -> None:
+        """At the end of a cell: let the views of jobs that have ended show how.
+
+        They do so by themselves too; but whoever runs a notebook without a page takes updates only
+        from the cell that runs.
+        """
+        for each in list(self._background):
+            job, widget = each
+            if job.wait(0):
+                self._background.remove(each)
+                job.last_picture()
+                widget.settle()
+                widget.publish()
 
     def _widget(self, job: Job, **others: Any) -> JobWidget:
         from mrkernel.jupyter.widgets import JobWidget
@@ -383,6 +368,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
 
     def close(self) -> None:
         """Stop what this notebook started."""
+        self.shell.events.unregister("post_run_cell", self._settle_background)
         self._stop_own()
         stop_embedded_cluster()
         close_clients()
@@ -397,58 +383,15 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
             return self.shell.var_expand(word, depth=0)
         if not isinstance(word, Expression):
             return word
+        # Under a name of its own, so that tracebacks say "cell 3" of a lambda too.
+        number = running_cell(self.shell)
+        name = self.shell.compile.cache(word.code, number, raw_code=word.code)
+        namespace = self.shell.user_ns | stale if stale else self.shell.user_ns
         try:
-            value = eval(word.code, self.shell.user_ns | stale if stale else self.shell.user_ns)
+            value = eval(compile(word.code, name, "eval"), namespace)
         except Exception as error:
             raise UsageError(f"{{{word.code}}}: {type(error).__name__}: {error}") from error
         return Evaluated(word.code, value)
-
-
-def _parse(parser: _Parser, line: str) -> dict[str, Any]:
-    """Parse a magic's line; expressions come back as they are."""
-    words = split_line(line)
-    # argparse wants text: an expression is a name that no user can type.
-    tokens = [word if isinstance(word, str) else f"\0{index}" for index, word in enumerate(words)]
-
-    def word_of(value: Any) -> Any:
-        if isinstance(value, list):
-            return [word_of(each) for each in value]
-        if isinstance(value, str) and value.startswith("\0"):
-            return words[int(value[1:])]
-        return value
-
-    return {name: word_of(value) for name, value in vars(parser.parse_args(tokens)).items()}
-
-
-class JobList:
-    """The jobs of a cluster, as a table."""
-
-    def __init__(self, picture: dict[str, Any]) -> None:
-        self._rows = [
-            (job_id, row["state"], _took(row, picture["at"]), row["name"])
-            for job_id, row in picture["jobs"].items()
-        ]
-
-    def __repr__(self) -> str:
-        if not self._rows:
-            return "no jobs yet"
-        return "\n".join(f"{j:<5} {s:<10} {t:>9}  {n}" for j, s, t, n in self._rows)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        left = ' style="text-align:left"'  # JupyterLab would align them as numbers
-        head = "".join(f"<th{left}>{name}</th>" for name in ("job", "state", "took", "name"))
-        rows = "".join(
-            "<tr>" + "".join(f"<td{left}>{escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self._rows
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _took(row: dict[str, Any], now: float) -> str:
-    end = now if row["ended"] is None else row["ended"]
-    return f"{max(0.0, end - row['started']):.1f} s"
 
 
 def _print(text: str) -> None:

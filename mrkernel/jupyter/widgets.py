@@ -281,13 +281,19 @@ class _PictureWidget(anywidget.AnyWidget):
             # The views here see all of it; the trait is what is saved.
             self.send({"snapshot": picture})
             self.snapshot = {} if self.save_view == "none" else _trimmed(picture)
-        if self._handle is not None and self.over:
-            from IPython.display import update_display
+        if self.over:
+            self.publish()
 
-            data, _ = self._repr_mimebundle_()
-            if "text/html" in data:
-                data.pop(WIDGET_MIME, None)
-            update_display(data, display_id=self._handle.display_id, raw=True)  # type: ignore[no-untyped-call]
+    def publish(self) -> None:
+        """Put the static twin in the place of the view that ``show`` displayed."""
+        if self._handle is None:
+            return
+        from IPython.display import update_display
+
+        data, _ = self._repr_mimebundle_()
+        if "text/html" in data:
+            data.pop(WIDGET_MIME, None)
+        update_display(data, display_id=self._handle.display_id, raw=True)  # type: ignore[no-untyped-call]
 
     def _heard(self, widget: object, content: Any, buffers: object) -> None:
         """A view came or went: nothing is fed that nobody sees. Any thread."""

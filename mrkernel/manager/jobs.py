@@ -34,6 +34,10 @@ from mrkernel.protocol.messages import (
 
 #: Ended jobs whose result nobody waits for are forgotten, oldest first, beyond this many.
 ENDED_JOBS_KEPT = 100
+#: Tasks of one job, and shares (map tasks x reduce tasks) of its map output, that the books hold.
+#: More is a slip, such as a split size in MB given in bytes, and would end the manager for all.
+MOST_TASKS = 200_000
+MOST_SHARES = 50_000_000
 #: Characters of a job's output kept for those who attach later and for ``mrkernel logs``.
 PRINTED_KEPT = 1 << 20
 
@@ -74,10 +78,12 @@ class Jobs:
         spec, splits = message.spec, message.splits
         digests = {s.blob for s in splits if isinstance(s, MemorySplit) and s.blob}
         digests.add(spec.functions)
-        refusal = "" if spec.in_process else self._refusal(spec, digests)
-        # What was sent for a job to come is that job's now, or nobody's.
-        offered = self._offered.get(peer, Counter())
-        offered.subtract(digests)
+        refusal = "" if spec.in_process else self._refusal(spec, digests, len(splits))
+        offered = self._offered.get(peer)
+        if offered is not None:
+            # What was sent for a job to come is that job's now, or nobody's.
+            offered.subtract(digests)
+            self._offered[peer] = +offered
         if refusal:
             self._books.refuse(peer, message.ticket, refusal)
             self._drop(digests)
@@ -109,7 +115,7 @@ class Jobs:
         if ending is not None:
             self.end(ending, now)
 
-    def _refusal(self, spec: JobSpec, digests: set[str]) -> str:
+    def _refusal(self, spec: JobSpec, digests: set[str], maps: int) -> str:
         """Say why a job cannot run here; "" when it can."""
         if spec.python != self._python:
             return (
@@ -118,6 +124,12 @@ class Jobs:
             )
         if not digests <= self._books.blobs:
             return "the job's functions or input did not arrive whole: submit it again"
+        reduces = spec.reduce_tasks
+        if maps + reduces > MOST_TASKS or maps * reduces > MOST_SHARES:
+            return (
+                f"the job has {maps:,} map and {reduces:,} reduce tasks, more than a manager can "
+                "keep books of: give fewer --reduce-tasks or a larger --split-size"
+            )
         return ""
 
     def attach(self, peer: PeerId, ticket: int, job_id: JobId) -> None:
@@ -180,7 +192,7 @@ class Jobs:
         """Drop those blobs that no job needs, present or announced; return them."""
         needed = {digest for job in self._books.jobs.values() for digest in job.blobs}
         for offered in self._offered.values():
-            needed.update(+offered)
+            needed.update(offered)
         gone = sorted(self._books.blobs.intersection(digests) - needed)
         self._books.blobs.difference_update(gone)
         for digest in gone:

@@ -9,6 +9,10 @@ from mrkernel.manager.policy import choose_worker, prefetch
 from mrkernel.manager.records import Job, Task, Worker
 from mrkernel.manager.transitions import JobState, TaskState, WorkerLiveness
 
+#: Tasks that wait for a certain worker and are passed by others, at most: the line is looked
+#: through at every event.
+PASSED = 64
+
 
 class Scheduler:
     """Hands out what is ready, fairly among jobs."""
@@ -59,7 +63,7 @@ class Scheduler:
                     started = True
                     if not alone:
                         break
-                elif task.failed_on:
+                elif task.failed_on and len(passed) < PASSED:
                     passed.append(line.popleft())
                 else:
                     break

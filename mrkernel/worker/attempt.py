@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import accumulate, groupby
+from os import cpu_count
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Literal, cast
+
+import psutil
 
 from mrkernel.data.records import Batch, open_split
 from mrkernel.data.splits import MemorySplit
@@ -47,7 +50,10 @@ LARGEST_SLICE = 1024
 #: Under --timeout every finished record is seen, at about 3 µs each: slow ones in a slice would
 #: look like one that never ends.
 TIMED_SLICE = 1
-DEFAULT_SLOT_MEMORY = 256 << 20
+#: What a slot may hold before it spills when nobody says: a share of the machine's memory between
+#: these, so that all slots of a worker together leave most of it to everybody else.
+LEAST_SLOT_MEMORY = 64 << 20
+MOST_SLOT_MEMORY = 512 << 20
 
 Pair = tuple[Any, Any]
 #: Opens the run of a map attempt that a source holds: (source, map index, attempt).
@@ -93,7 +99,15 @@ class JobContext:
 
     @property
     def memory(self) -> int:
-        return self.spec.slot_memory or DEFAULT_SLOT_MEMORY
+        """Bytes an attempt may hold before it spills."""
+        return self.spec.slot_memory or slot_memory_of(cpu_count() or 1)
+
+
+@lru_cache(maxsize=1)
+def slot_memory_of(cores: int) -> int:
+    """Return the budget of one slot of a machine with so many cores, in bytes."""
+    total: int = psutil.virtual_memory().total
+    return max(LEAST_SLOT_MEMORY, min(MOST_SLOT_MEMORY, total // (4 * cores)))
 
 
 def run_name(map_index: int, attempt: int) -> str:

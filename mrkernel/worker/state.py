@@ -91,7 +91,6 @@ class RunnerProgress:
     bytes: int
 
 
-
 Event = FromManager | RunnerUp | RunnerSaid | RunnerDied | Pulse
 
 

@@ -28,7 +28,7 @@ Reducer = Callable[[str, Any], Iterator[tuple[str, int]]]
 def counting(
     pause_in_map: Gate | None = None, pause_in_reduce: Gate | None = None, *stops: str
 ) -> Any:
-    """A mapper and a reducer that count words, and wait at a line, or at these words, if told to."""
+    """A mapper and a reducer that count words; they wait at a line, or at words, if told to."""
     in_map = pause_in_map.pause if pause_in_map else None
     in_reduce = pause_in_reduce.pause if pause_in_reduce else None
 

@@ -29,7 +29,7 @@ OWNER = """
 
     def mapper(record):
         import subprocess
-        if os.getpid() != here:
+        if here not in (os.getpid(), os.getppid()):
             with open(f"{marks}/{os.getpid()}", "w"):
                 pass
             subprocess.run(["sleep", "3600"])
@@ -71,6 +71,7 @@ def owner(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     for pipe in (process.stdin, process.stdout):
         assert pipe is not None
         pipe.close()
+    eventually(lambda: not files(), "end of all files", 5)
 
 
 def cluster_of(owner: subprocess.Popen[str]) -> list[int]:
@@ -210,7 +211,7 @@ def test_a_program_that_the_runner_started_in_the_background_ends_with_the_clust
     here, mark = os.getpid(), str(tmp_path / "pid")
 
     def mapper(record: int) -> Iterator[tuple[int, int]]:
-        if os.getpid() != here:
+        if here not in (os.getpid(), os.getppid()):
             program = subprocess.Popen(["sleep", "3600"])
             Path(mark).write_text(str(program.pid))
         yield record, 1

@@ -99,10 +99,19 @@ def test_a_missing_file_is_told_and_the_conversation_goes_on(reader: RunReader) 
 
 @pytest.mark.parametrize(
     "name",
-    ["../outside", "j1/../../outside", "/etc/passwd", "top", "j1/..", "j1/a.run\0", "j1//a.run", ""],
+    [
+        "../outside",
+        "j1/../../outside",
+        "/etc/passwd",
+        "top",
+        "j1/..",
+        "j1/a.run\0",
+        "j1//a.run",
+        "",
+    ],
 )
 def test_no_name_leads_out_of_the_directory(reader: RunReader, name: str) -> None:
-    with pytest.raises(ClusterError, match="no name of a run|Is a directory"):
+    with pytest.raises(ClusterError, match=r"no name of a run|Is a directory"):
         reader.read(name, 0, -1)
 
 

@@ -54,7 +54,7 @@ class Gate:
             import os
             import time
 
-            if os.getpid() == here or os.path.exists(f"{marks}/open"):
+            if here in (os.getpid(), os.getppid()) or os.path.exists(f"{marks}/open"):
                 return
             with open(f"{marks}/{name}.{os.getpid()}", "w"):
                 pass

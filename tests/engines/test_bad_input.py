@@ -79,7 +79,7 @@ MAPPERS = {
     "missing": (None, "has no mapper: write def mapper"),
     "a number": (5, "the mapper is an int and cannot be called: write def mapper"),
     "a name": ("mapper", "the mapper is a str and cannot be called"),
-    "no argument": (lambda: None, "takes no argument: write lambda record"),
+    "no argument": (lambda: [1], "takes no argument: write lambda record"),
     "too many": (lambda a, b, c: [], "takes 3 arguments: write lambda record"),
     "async": (later, "is async: write def later"),
     "prints": (prints, "prints and never yields.* write yield key, value in place of print"),

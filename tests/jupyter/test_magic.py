@@ -367,6 +367,9 @@ def test_a_failed_job_raises_with_the_users_own_frames(notebook: Kernel) -> None
     assert "mrkernel" not in ran.trace
     assert ran.picture["state"] == "failed"
     assert notebook.value("'counts' in globals()") == "False"
+    line = notebook.run("%mapreduce {range(99)} --mapper {lambda n: [(1 / n, 1)]} --reducer sum")
+    number = notebook.value("len(In) - 2")
+    assert f"(line 1 of cell {number}; range(99)[0])" in line.trace.splitlines()[0]
     # The program can catch it, and the cluster goes on.
     caught = notebook.run(
         "import mrkernel\n"
@@ -411,7 +414,7 @@ def test_the_interrupt_button_stops_everything_and_the_next_job_starts_at_once(
     cell = notebook.begin(
         "%%mapreduce {lines} --reducer sum --into counts\n"
         "def mapper(line):\n"
-        "    if os.getpid() != kernel:\n"
+        "    if kernel not in (os.getpid(), os.getppid()):\n"
         f"        open({str(marks)!r} + f'/{{os.getpid()}}', 'w').close()\n"
         f"        {ENDLESS[how]}\n"
         "    yield line, 1\n"
@@ -449,7 +452,7 @@ def test_an_interrupt_while_the_job_is_sent_cancels_it(notebook: Kernel) -> None
         "    return job\n"
         "ManagerClient.submit_prepared = slow\n"
         "def mapper(line):\n"
-        "    if os.getpid() != kernel: time.sleep(600)\n"
+        "    if kernel not in (os.getpid(), os.getppid()): time.sleep(600)\n"
         "    yield line, 1\n"
         "get_ipython().run_line_magic('mapreduce', '{lines} --reducer sum')\n"
     )
@@ -465,7 +468,7 @@ def test_an_interrupt_while_the_job_is_sent_cancels_it(notebook: Kernel) -> None
 WAITS = """
 def mapper(line):
     print("mapping", line)
-    while os.getpid() != kernel and not os.path.exists(gate):
+    while kernel not in (os.getpid(), os.getppid()) and not os.path.exists(gate):
         time.sleep(0.01)
     yield from ((word, 1) for word in line.split())
 """
@@ -482,6 +485,12 @@ def test_a_job_in_the_background_leaves_the_kernel_free(notebook: Kernel) -> Non
     )
     gate.touch()
     assert notebook.value("job.result().to_dict()") == COUNTS
+    # The view of the earlier cell is in its final state now: so it is in a saved notebook.
+    [display] = ran.displays
+    assert set(display) == {"text/plain", "text/html"}
+    assert display["text/plain"].startswith("mapper  ✓ ")
+    assert "mapping a b a" in display["text/plain"]  # what tasks printed stands below it
+    assert "mapping a b a" in display["text/html"]
     assert notebook.value("job.status") == "'done'"
     ran = notebook.run("%mapreduce {lines} --background")
     assert ran.value.startswith("<Job j")
@@ -660,7 +669,7 @@ def test_a_view_is_fed_at_most_ten_times_a_second(notebook: Kernel) -> None:
     ran = notebook.run(
         "%%mapreduce {range(300)} --split-size 1 --reducer none\n"
         "def mapper(number):\n"
-        "    if os.getpid() != kernel: time.sleep(0.005)\n"
+        "    if kernel not in (os.getpid(), os.getppid()): time.sleep(0.005)\n"
         "    yield number, number\n"
     )
     assert ran.picture["map"]["done"] == 300

@@ -198,6 +198,23 @@ def test_a_job_whose_blobs_did_not_arrive_is_refused(desk: Desk) -> None:
     assert desk.state.jobs == {}
 
 
+@pytest.mark.parametrize(("maps", "reduces"), [(1, 10**9), (1001, 50_000), (300_000, 1)])
+def test_a_job_of_too_many_tasks_is_refused(desk: Desk, maps: int, reduces: int) -> None:
+    (refused,) = sent(desk.submit(splits=[split(0)] * maps, reduces=reduces), Refused)
+    assert f"{maps:,} map and {reduces:,} reduce tasks" in refused.sentence
+    assert "fewer --reduce-tasks or a larger --split-size" in refused.sentence
+    assert (desk.state.jobs, desk.state.blobs) == ({}, set())
+
+
+def test_a_blob_that_was_damaged_once_is_kept_when_it_comes_whole(desk: Desk) -> None:
+    desk.handle(BlobStored(desk.client, "a" * 64))
+    assert sent(desk.submit(stored=False), Refused)  # its functions did not arrive
+    assert sent(desk.submit(maps=0, reduces=0), Accepted)
+    desk.handle(BlobStored(desk.client, FUNCTIONS))
+    desk.release("j1")
+    assert FUNCTIONS in desk.state.blobs
+
+
 def test_unknown_jobs_are_named_with_those_there_are(desk: Desk) -> None:
     desk.submit()
     for message in (Attach(7, JobId("j9")), Look(7, "j9")):
@@ -517,6 +534,19 @@ def test_others_go_first_while_a_task_waits_for_a_worker_it_has_not_failed_on(de
     assert desk.starts(out) == [("w1", "map-2", 1)]
     assert desk.starts(desk.finish("w2", "map-1")) == [("w2", "map-0", 2)]
     assert desk.starts(desk.finish("w1", "map-2")) == [("w1", "map-3", 1)]
+
+
+def test_a_worker_that_spoils_everything_does_not_make_the_manager_slow(desk: Desk) -> None:
+    """Every task fails on w1 at once; w2 does one at a time, and all wait for it."""
+    two_workers(desk)
+    desk.submit(maps=400)
+    for _ in range(390):
+        if desk.running()["w1"]:
+            desk.fail("w1", desk.running()["w1"][0], "environment")
+    waiting = [task for task in desk.job().ready_maps if task.failed_on]
+    assert len(waiting) <= 66
+    assert desk.running()["w2"] == ["map-1"]
+    assert desk.starts(desk.finish("w2", "map-1"))
 
 
 def test_the_only_untried_worker_dies(desk: Desk) -> None:

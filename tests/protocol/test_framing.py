@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import tracemalloc
 import zlib
@@ -42,7 +43,7 @@ def opened() -> FrameDecoder:
 def feed_in_cuts(decoder: FrameDecoder, stream: bytes, cuts: list[int]) -> list[tuple[int, bytes]]:
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     out = []
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         out += list(decoder.feed(stream[start:stop]))
     return out
 
@@ -74,17 +75,17 @@ def test_a_short_payload_is_one_frame() -> None:
     assert len(pack_control(b"abcd", 2)) == 4 + 2 * HEADER_SIZE
 
 
-@given(st.binary(min_size=1, max_size=30), st.data())
-def test_no_flipped_bit_gets_through(payload: bytes, data: st.DataObject) -> None:
+@given(st.binary(min_size=1, max_size=30), st.integers(0, 8 * (HEADER_SIZE + 30) - 1))
+def test_no_flipped_bit_changes_a_payload(payload: bytes, bit: int) -> None:
     frame = bytearray(pack_frame(payload))
-    bit = data.draw(st.integers(0, len(frame) * 8 - 1))
+    bit %= 8 * len(frame)
     frame[bit // 8] ^= 1 << bit % 8
-    decoder = FrameDecoder()
     try:
-        assert list(decoder.feed(bytes(frame))) == []  # it waits for bytes that never come
-        assert frame[4:8] != pack_frame(payload)[4:8]
+        came = list(FrameDecoder().feed(bytes(frame)))
     except RemoteProtocolError:
-        assert list(frame) != list(pack_frame(payload))
+        return
+    # A longer one is waited for; another kind is not what the reader waits for.
+    assert came == [] or (came == [(RAW, payload)] and bit // 8 == 3)
 
 
 @pytest.mark.parametrize(
@@ -142,9 +143,10 @@ def test_what_no_peer_would_take_is_not_made(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_header_is_as_the_page_says() -> None:
     payload = b"hello"
-    assert pack_frame(payload, RAW) == b"mr\x01\x01\x00\x00\x00\x05" + struct.pack(
-        "!I", zlib.crc32(payload)
-    ) + payload
+    assert (
+        pack_frame(payload, RAW)
+        == b"mr\x01\x01\x00\x00\x00\x05" + struct.pack("!I", zlib.crc32(payload)) + payload
+    )
 
 
 @given(st.binary(max_size=200))

@@ -76,7 +76,9 @@ SAMPLES: dict[type[Message], Message] = {
         Printed(J, T, 1, "text", 5),
         Registered(W, 0.5),
         JobInfo(J, SPEC),
-        Start(J, T, 1, 0, FileSplit("/a", 0, 1, 2, 3), (RunSource(W, "h", "/", "::1", 1, ((0, 1),)),)),
+        Start(
+            J, T, 1, 0, FileSplit("/a", 0, 1, 2, 3), (RunSource(W, "h", "/", "::1", 1, ((0, 1),)),)
+        ),
         CancelAttempt(J, T, 1),
         Forget(J, ("b",), True),
         Retire("why"),
@@ -90,7 +92,9 @@ SAMPLES: dict[type[Message], Message] = {
         Look(1, "cluster"),
         Accepted(1, J),
         Refused(1, "why"),
-        Ended(J, "n", "failed", "s", 1.0, FAILURE, (PartPlace(0, "n", 1, 1, b"", W, "h", "/", "", 0),)),
+        Ended(
+            J, "n", "failed", "s", 1.0, FAILURE, (PartPlace(0, "n", 1, 1, b"", W, "h", "/", "", 0),)
+        ),
         JobPrinted(J, T, W, "text", 1),
         View({"topic": "cluster", "delta": {"seq": 1}}, 1),
         ReadRange("j1/a.run", -20, -1),
@@ -128,7 +132,7 @@ def test_each_direction_takes_its_messages_and_no_other(direction: str) -> None:
         if kind in get_args(union):
             assert there_and_back(union, message, message) == [message, message]
         else:
-            with pytest.raises(RemoteProtocolError, match="Invalid value|Invalid tag|unknown"):
+            with pytest.raises(RemoteProtocolError, match=r"Invalid value|Invalid tag|unknown"):
                 there_and_back(union, message)
 
 

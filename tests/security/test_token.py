@@ -69,7 +69,7 @@ def test_a_file_that_others_could_read_is_not_believed(tmp_path: Path) -> None:
     path = write_connection_file(connection(), tmp_path)
     for mode in (0o640, 0o604, 0o660):
         path.chmod(mode)
-        with pytest.raises(SecurityError, match="can be read by others.*start it again"):
+        with pytest.raises(SecurityError, match=r"can be read by others.*start it again"):
             read_connection_file(path)
     assert running_managers(tmp_path) == []
 
@@ -118,7 +118,7 @@ def test_the_dead_are_swept_away(tmp_path: Path, dead_pid: int) -> None:
 
 
 def test_managers_are_found_by_address_by_name_or_alone(tmp_path: Path) -> None:
-    with pytest.raises(ManagerUnreachableError, match="no manager of yours.*`mrkernel manager`"):
+    with pytest.raises(ManagerUnreachableError, match=r"no manager of yours.*`mrkernel manager`"):
         find_manager(None, tmp_path)
     write_connection_file(connection("aaaa", 6000), tmp_path)
     assert find_manager(None, tmp_path).id == "aaaa"
@@ -128,7 +128,7 @@ def test_managers_are_found_by_address_by_name_or_alone(tmp_path: Path) -> None:
     assert find_manager("127.0.0.1:6001", tmp_path).id == "bbbb"
     assert find_manager("localhost:6000", tmp_path).id == "aaaa"
     assert find_manager("bbbb", tmp_path).id == "bbbb"
-    with pytest.raises(ManagerUnreachableError, match="at 127.0.0.1:7000 on this machine"):
+    with pytest.raises(ManagerUnreachableError, match=r"at 127\.0\.0\.1:7000 on this machine"):
         find_manager("127.0.0.1:7000", tmp_path)
 
 

@@ -1,0 +1,284 @@
+"""The manager's shell over real sockets: blobs, views, and what a bug of ours may cost."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from desk import PYTHON, split
+from tornado.iostream import IOStream
+
+from mrkernel.ids import JobId
+from mrkernel.job.spec import JobSpec
+from mrkernel.manager.events import Event, Received, Tick
+from mrkernel.manager.server import ManagerServer
+from mrkernel.manager.state import ManagerState
+from mrkernel.protocol.connection import Connection
+from mrkernel.protocol.handshake import Role
+from mrkernel.protocol.messages import (
+    Accepted,
+    Beat,
+    BlobPiece,
+    CancelJob,
+    Ended,
+    Finished,
+    JobInfo,
+    Look,
+    Message,
+    MessageDecoder,
+    PartOutput,
+    Refused,
+    Register,
+    Registered,
+    ReleaseJob,
+    Start,
+    Submit,
+    ToClient,
+    ToWorker,
+    View,
+    Watch,
+    blob_pieces,
+)
+
+TOKEN = b"t" * 32
+FUNCTIONS = b"the functions"
+DIGEST = hashlib.sha256(FUNCTIONS).hexdigest()
+
+
+class Peer:
+    """A client or a worker of the server, in the same loop."""
+
+    def __init__(self, connection: Connection, union: Any) -> None:
+        self._connection = connection
+        self._batches = connection.batches(MessageDecoder(union))
+        self._heard: list[Any] = []
+
+    def say(self, *messages: Message) -> None:
+        """Send messages as one frame."""
+        self._connection.send_alone(*messages)
+
+    async def hear(self) -> Any:
+        """Return the next message; None when the server hung up."""
+        while not self._heard:
+            batch = await anext(self._batches, None)
+            if batch is None:
+                return None
+            self._heard = batch
+        return self._heard.pop(0)
+
+    async def hear_until(self, kind: type) -> Any:
+        """Return the next message of a kind."""
+        while True:
+            message = await self.hear()
+            assert message is not None, f"the server hung up before any {kind.__name__}"
+            if isinstance(message, kind):
+                return message
+
+    def leave(self) -> None:
+        self._connection.close()
+
+
+class House:
+    """A server that listens, and its peers."""
+
+    def __init__(self) -> None:
+        self.state = ManagerState(python=PYTHON)
+        self.server = ManagerServer(TOKEN, self.state)
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setblocking(False)
+        self.server.add_socket(listening)
+        self._address = listening.getsockname()
+        self._peers: list[Peer] = []
+
+    async def peer(self, role: Role) -> Peer:
+        stream = IOStream(socket.socket())
+        connection = await Connection.connect(stream, self._address, TOKEN, role)
+        self._peers.append(Peer(connection, ToWorker if role == "worker" else ToClient))
+        return self._peers[-1]
+
+    async def worker(self) -> Peer:
+        worker = await self.peer("worker")
+        worker.say(Register("h", "h", 1, 1, PYTHON, "127.0.0.1", 1, "/"))
+        assert isinstance(await worker.hear(), Registered)
+        return worker
+
+    def close(self) -> None:
+        self.server.stop()
+        for peer in self._peers:
+            peer.leave()
+
+
+def run(test: Callable[[House], Awaitable[None]]) -> None:
+    async def live() -> None:
+        house = House()
+        ticking = asyncio.ensure_future(house.server.tick_forever())
+        try:
+            async with asyncio.timeout(10):
+                await test(house)
+        finally:
+            house.close()
+            ticking.cancel()
+
+    asyncio.run(live())
+
+
+def submission(ticket: int = 1, maps: int = 1, reduces: int = 0) -> Submit:
+    spec = JobSpec(name="job", functions=DIGEST, reduce_tasks=reduces, python=PYTHON)
+    return Submit(ticket, spec, tuple(split(i) for i in range(maps)))
+
+
+def test_functions_go_from_client_to_worker_as_they_are() -> None:
+    async def test(house: House) -> None:
+        client, worker = await house.peer("client"), await house.worker()
+        client.say(*blob_pieces(DIGEST, FUNCTIONS, 5))
+        client.say(submission())
+        assert await client.hear() == Accepted(1, JobId("j1"))
+        assert await worker.hear() == BlobPiece(DIGEST, FUNCTIONS)
+        assert isinstance(await worker.hear(), JobInfo)
+        start = await worker.hear()
+        assert isinstance(start, Start)
+        part = PartOutput("", 1, 1, b"x")
+        worker.say(Finished(start.job, start.task, start.attempt, 1, 1, 1, 0.1, part=part))
+        ended = await client.hear_until(Ended)
+        assert ended.parts[0].data == b"x"
+
+    run(test)
+
+
+def test_a_damaged_blob_is_dropped_and_its_job_refused() -> None:
+    async def test(house: House) -> None:
+        client = await house.peer("client")
+        client.say(BlobPiece(DIGEST, b"something else"), submission())
+        refused = await client.hear()
+        assert isinstance(refused, Refused)
+        assert "did not arrive whole" in refused.sentence
+        assert house.state.blobs == set()
+
+    run(test)
+
+
+def test_half_a_blob_leaves_with_its_client() -> None:
+    async def test(house: House) -> None:
+        client, other = await house.peer("client"), await house.peer("client")
+        client.say(BlobPiece(DIGEST, b"the ", last=False))
+        client.say(Look(1, "cluster"))
+        await client.hear_until(View)
+        assert house.server._arriving
+        client.leave()
+        other.say(BlobPiece(DIGEST, b"functions"))  # not the rest of another's
+        other.say(submission())
+        assert isinstance(await other.hear(), Refused)
+        assert not house.server._arriving
+
+    run(test)
+
+
+def test_a_blob_that_comes_again_with_the_end_of_its_last_job_is_kept() -> None:
+    """In one breath: the old job is released, its functions come again, a new job needs them."""
+
+    async def test(house: House) -> None:
+        client = await house.peer("client")
+        client.say(BlobPiece(DIGEST, FUNCTIONS), submission(1))
+        assert await client.hear() == Accepted(1, JobId("j1"))
+        client.say(CancelJob(JobId("j1")))
+        await client.hear_until(Ended)
+        client.say(BlobPiece(DIGEST, FUNCTIONS), submission(2))
+        assert await client.hear() == Accepted(2, JobId("j2"))
+        client.say(ReleaseJob(JobId("j2")), BlobPiece(DIGEST, FUNCTIONS), submission(3))
+        assert await client.hear_until(Accepted) == Accepted(3, JobId("j3"))
+        worker = await house.worker()
+        assert await worker.hear() == BlobPiece(DIGEST, FUNCTIONS)
+
+    run(test)
+
+
+def test_views_come_as_a_snapshot_and_then_deltas() -> None:
+    async def test(house: House) -> None:
+        client = await house.peer("client")
+        client.say(Watch("cluster"))
+        first = await client.hear()
+        assert isinstance(first, View)
+        assert first.payload["snapshot"]["workers"] == {}
+        await house.worker()
+        second = await client.hear()
+        assert list(second.payload["delta"]["put"]["workers"]) == ["w1"]
+        client.say(Look(5, "cluster"))
+        looked = await client.hear_until(View)
+        assert (looked.ticket, list(looked.payload["snapshot"]["workers"])) == (5, ["w1"])
+
+    run(test)
+
+
+def test_a_reader_has_no_business_here() -> None:
+    async def test(house: House) -> None:
+        reader = await house.peer("reader")
+        assert await reader.hear() is None
+
+    run(test)
+
+
+@pytest.mark.parametrize("bug", [KeyError("x"), ZeroDivisionError(), AttributeError("y")])
+def test_a_bug_of_ours_costs_one_peer(
+    bug: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(house: House) -> None:
+        handle = house.state.handle
+
+        def broken(event: Event, now: float) -> Any:
+            if isinstance(event, Received) and event.message == Watch("trouble"):
+                raise bug
+            return handle(event, now)
+
+        monkeypatch.setattr(house.state, "handle", broken)
+        client, other, worker = (
+            await house.peer("client"),
+            await house.peer("client"),
+            await house.worker(),
+        )
+        client.say(Watch("trouble"))
+        assert await client.hear() is None
+        worker.say(Beat(1.0, 1))
+        other.say(Look(1, "cluster"))
+        looked = await other.hear()
+        assert looked.payload["snapshot"]["workers"]["w1"]["state"] == "alive"
+
+    run(test)
+    assert "could not handle" in caplog.text
+
+
+def test_a_bug_in_a_tick_does_not_stop_the_clock(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mrkernel.manager.server.TICK_S", 0.001)
+
+    async def test(house: House) -> None:
+        ticks = 0
+        enough = asyncio.Event()
+
+        def broken(event: Event, now: float) -> Any:
+            nonlocal ticks
+            assert isinstance(event, Tick)
+            ticks += 1
+            if ticks == 3:
+                enough.set()
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(house.state, "handle", broken)
+        await enough.wait()
+
+    run(test)
+    assert caplog.text.count("could not handle Tick()") >= 3
+
+
+def test_a_message_of_another_role_ends_the_connection() -> None:
+    async def test(house: House) -> None:
+        client = await house.peer("client")
+        client.say(Register("h", "h", 1, 1, PYTHON, "", 1, "/"))
+        assert await client.hear() is None
+        assert house.state.workers == {}
+
+    run(test)

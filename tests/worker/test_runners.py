@@ -1,0 +1,316 @@
+"""Runners as real processes: forked, spoken to, killed with all they started, buried."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder, pack_frame
+from mrkernel.worker.progress import ProgressCell
+from mrkernel.worker.runners import OUTPUT_TAIL, Listener, Runners, start_template
+from mrkernel.worker.template import describe_exit
+
+Life = Callable[[bytes, ProgressCell], bytes | None]
+
+
+def live_by(act: Life) -> Callable[[socket.socket, int], None]:
+    """A runner's life: answer each frame by what ``act`` makes of it."""
+
+    def main(conversation: socket.socket, cell: int) -> None:
+        progress, frames = ProgressCell(cell), FrameDecoder(FRAME_LIMIT)
+        while data := conversation.recv(1 << 16):
+            for _, payload in frames.feed(data):
+                answer = act(payload, progress)
+                if answer is not None:
+                    conversation.sendall(pack_frame(answer))
+
+    return main
+
+
+def act(payload: bytes, progress: ProgressCell) -> bytes | None:
+    """What the runners of these tests can do."""
+    word, _, rest = payload.partition(b" ")
+    match word:
+        case b"echo":
+            return rest
+        case b"pid":
+            return str(os.getpid()).encode()
+        case b"print":
+            print(rest.decode())
+            print("to stderr", file=sys.stderr)
+        case b"flood":
+            os.write(1, b"x" * 100_000 + b"the end")
+            return b"flooded"
+        case b"progress":
+            progress.begin()
+            progress.add(7, 70)
+            return b"counted"
+        case b"exit":
+            print("bye")
+            sys.stdout.flush()
+            os._exit(int(rest))
+        case b"raise":
+            raise ValueError("on its own")
+        case b"start":
+            program = subprocess.Popen(["sleep", "3600"])
+            return str(program.pid).encode()
+        case b"descriptors":
+            links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+            return str(len([link for link in links if os.path.exists(link)])).encode()
+    return None
+
+
+class Bench:
+    """The slots and what was heard of them, in order."""
+
+    def __init__(self, template: socket.socket, slots: int) -> None:
+        self.heard: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+        self.printed: dict[int, bytes] = {}
+        self.runners = Runners(
+            template,
+            slots,
+            Listener(
+                up=lambda slot: self.heard.put_nowait(("up", slot)),
+                said=lambda slot, payload: self.heard.put_nowait(("said", slot, payload)),
+                printed=self._printed,
+                died=lambda *facts: self.heard.put_nowait(("died", *facts)),
+                template_lost=lambda: self.heard.put_nowait(("template lost",)),
+            ),
+        )
+
+    def _printed(self, slot: int, data: bytes) -> None:
+        self.printed[slot] = self.printed.get(slot, b"") + data
+
+    async def up(self, slot: int) -> None:
+        self.runners.fork(slot)
+        assert await self.heard.get() == ("up", slot)
+
+    async def ask(self, slot: int, payload: bytes) -> bytes:
+        self.runners.send(slot, pack_frame(payload))
+        kind, of, answer = await self.heard.get()
+        assert (kind, of) == ("said", slot)
+        return bytes(answer)
+
+
+def run(test: Callable[[Bench], Awaitable[None]], slots: int = 1) -> None:
+    template = start_template(lambda: None, live_by(act))
+
+    async def live() -> None:
+        bench = Bench(template, slots)
+        try:
+            async with asyncio.timeout(10):
+                await test(bench)
+        finally:
+            bench.runners.close()
+
+    asyncio.run(live())
+    # The template and its runners go by themselves; wait for the template, our child.
+    for child in psutil.Process().children():
+        child.wait(5)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def gone(*pids: int) -> None:
+    while any(map(alive, pids)):
+        await asyncio.sleep(0.002)
+
+
+def test_each_slot_has_a_process_of_its_own() -> None:
+    async def test(bench: Bench) -> None:
+        for slot in range(3):
+            await bench.up(slot)
+        pids = [int(await bench.ask(slot, b"pid")) for slot in range(3)]
+        assert bench.runners.pids() == pids
+        assert len({os.getpid(), *pids}) == 4
+        assert {os.getpgid(pid) for pid in pids} == set(pids)  # each leads a group
+
+    run(test, slots=3)
+
+
+def test_large_frames_both_ways() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        payload = os.urandom(5_000_000)
+        assert await bench.ask(0, b"echo " + payload) == payload
+        for number in range(50):
+            bench.runners.send(0, pack_frame(b"echo " + bytes([number]) * 100_000))
+        for number in range(50):
+            assert (await bench.heard.get())[2] == bytes([number]) * 100_000
+
+    run(test)
+
+
+def test_what_is_printed_arrives_from_both_outputs() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        bench.runners.send(0, pack_frame("print grüße".encode()))
+        await bench.ask(0, b"echo x")
+        bench.runners.read_output(0)
+        assert bench.printed[0].decode() == "grüße\nto stderr\n"
+        assert await bench.ask(0, b"flood") == b"flooded"
+        bench.runners.read_output(0)
+        assert len(bench.printed[0]) > 100_000
+
+    run(test)
+
+
+def test_progress_is_read_without_asking() -> None:
+    async def test(bench: Bench) -> None:
+        assert bench.runners.progress(0) == (0, 0, 0)
+        await bench.up(0)
+        assert await bench.ask(0, b"progress") == b"counted"
+        assert bench.runners.progress(0) == (1, 7, 70)
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("order", "cause", "tail"),
+    [
+        (b"exit 3", "ended itself with exit status 3", "bye\n"),
+        (b"exit 0", "ended itself with exit status 0", "bye\n"),
+        (b"raise", "ended itself with exit status 1", "ValueError: on its own\n"),
+    ],
+)
+def test_a_death_tells_how_and_with_which_last_words(order: bytes, cause: str, tail: str) -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        await bench.ask(0, b"progress")
+        bench.runners.send(0, pack_frame(order))
+        kind, slot, said, output, records = await bench.heard.get()
+        assert (kind, slot, said, records) == ("died", 0, cause, 7)
+        assert output.endswith(tail)
+        assert bench.runners.pids() == []
+        await bench.up(0)  # the slot is free again
+        assert await bench.ask(0, b"echo x") == b"x"
+
+    run(test)
+
+
+def test_what_it_said_before_it_died_is_heard_first() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        bench.runners.send(0, pack_frame(b"echo last word") + pack_frame(b"exit 3"))
+        assert await bench.heard.get() == ("said", 0, b"last word")
+        assert (await bench.heard.get())[0] == "died"
+
+    run(test)
+
+
+def test_only_the_end_of_its_output_is_kept() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        await bench.ask(0, b"flood")
+        bench.runners.kill(0)
+        tail = (await bench.heard.get())[3]
+        assert len(tail) == OUTPUT_TAIL
+        assert tail.endswith("xthe end")
+
+    run(test)
+
+
+def test_a_kill_takes_what_it_started_and_no_other_slot() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        await bench.up(1)
+        program, other = int(await bench.ask(0, b"start")), int(await bench.ask(1, b"start"))
+        (runner, _) = bench.runners.pids()
+        bench.runners.kill(0)
+        kind, slot, cause, *_ = await bench.heard.get()
+        assert (kind, slot, cause) == ("died", 0, "was killed (SIGKILL)")
+        await gone(program, runner)
+        assert alive(other)
+
+    run(test, slots=2)
+
+
+def test_a_runner_that_ends_leaves_no_program_behind() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        program = int(await bench.ask(0, b"start"))
+        bench.runners.send(0, pack_frame(b"exit 3"))
+        await bench.heard.get()
+        await gone(program)
+
+    run(test)
+
+
+def test_orders_to_the_dead_are_no_error() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        os.kill(bench.runners.pids()[0], signal.SIGKILL)
+        for _ in range(20):
+            bench.runners.send(0, pack_frame(bytes(1_000_000)))
+        assert (await bench.heard.get())[:2] == ("died", 0)
+
+    run(test)
+
+
+def test_runners_do_not_pile_up_descriptors() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        first = int(await bench.ask(0, b"descriptors"))
+        ours = psutil.Process().num_fds()
+        for _ in range(20):
+            bench.runners.kill(0)
+            assert (await bench.heard.get())[0] == "died"
+            await bench.up(0)
+        assert int(await bench.ask(0, b"descriptors")) == first
+        assert psutil.Process().num_fds() == ours
+
+    run(test)
+
+
+def test_without_its_template_a_runner_dies_and_the_server_is_told() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        (runner,) = bench.runners.pids()
+        os.kill(psutil.Process(runner).ppid(), signal.SIGKILL)
+        assert await bench.heard.get() == ("template lost",)
+        await gone(runner)
+
+    run(test)
+
+
+def test_the_server_is_gone_and_so_are_template_runners_and_programs(tmp_path: Path) -> None:
+    """The server dies without a word: no destructor, no goodbye."""
+    pids: list[int] = []
+
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        program = int(await bench.ask(0, b"start"))
+        (runner,) = bench.runners.pids()
+        pids.extend([program, runner, psutil.Process(runner).ppid()])
+
+    run(test)  # hangs up at its end, as a dead server's kernel would
+
+    async def all_gone() -> None:
+        async with asyncio.timeout(2):
+            await gone(*pids)
+
+    asyncio.run(all_gone())
+    assert len(pids) == 3
+
+
+def test_exits_in_words() -> None:
+    assert describe_exit(0) == "ended itself with exit status 0"
+    assert describe_exit(3) == "ended itself with exit status 3"
+    assert describe_exit(-9) == "was killed (SIGKILL)"
+    assert describe_exit(-11) == "crashed (SIGSEGV)"
+    assert describe_exit(-200) == "crashed (signal 200)"
