@@ -72,12 +72,9 @@ def served() -> Iterator[Served]:
     )
     assert manager.stdout is not None
     port = int(manager.stdout.readline().split(":")[1].split(";")[0])
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "mrkernel.worker", "--manager-host", "127.0.0.1"]
-        + ["--manager-port", str(port), "--slots", "2"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-m", "mrkernel.worker", "--manager-host", "127.0.0.1"]
+    command += ["--manager-port", str(port), "--slots", "2"]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert worker.stdout is not None
     worker.stdout.readline()
     client = connect(f"127.0.0.1:{port}")

@@ -110,9 +110,10 @@ def test_an_interrupt_cancels_the_job_and_ends_with_130(folder: Path, served: Se
         "import time\ndef mapper(line):\n    print('begun', flush=True)\n    time.sleep(60)\n"
         "    yield line, 1\n"
     )
+    command = [sys.executable, "-m", "mrkernel.submit", "data.txt", "--map", "slow.py"]
+    command += ["--reduce", "sum", "--on", served.address]
     submit = subprocess.Popen(
-        [sys.executable, "-m", "mrkernel.submit", "data.txt", "--map", "slow.py"]
-        + ["--reduce", "sum", "--on", served.address],
+        command,
         cwd=folder,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -117,8 +117,8 @@ def test_plain_lines_tell_the_whole_story_without_control_codes() -> None:
     assert lines[0].startswith("count [b]  ✓ 4.2 s · 1 worker lost")
     assert "✗ w2  1 map · died at 2.0 s: connection reset" in lines
     assert (
-        "   2.00 s  w2 died (connection reset): map-1 → w1; 1 finished task runs again; cost 2.0 s of work"
-        in text
+        "   2.00 s  w2 died (connection reset): map-1 → w1; "
+        "1 finished task runs again; cost 2.0 s of work" in text
     )
 
 
@@ -158,7 +158,8 @@ def test_milestones_tell_each_line_once_and_wait_for_a_growing_one() -> None:
         told += milestones.tell(view.snapshot())
     deaths = [line for line in told if "died" in line]
     assert deaths == [
-        "   2.00 s  w2 died (connection reset): map-1 → w1; 1 finished task runs again; cost 2.0 s of work"
+        "   2.00 s  w2 died (connection reset): map-1 → w1; "
+        "1 finished task runs again; cost 2.0 s of work"
     ]
     assert told[-1] == "   4.20 s  done in 4.2 s"
     assert len(told) == len(set(told))
