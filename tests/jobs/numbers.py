@@ -47,6 +47,11 @@ def sampled(seed: int) -> list[tuple[str, float]]:
     return [(f"k{n % 3}", chance.uniform(-1, 1) * 10 ** chance.randint(-9, 9)) for n in range(4000)]
 
 
+def mixed_keys(largest: int) -> list[tuple[float, int]]:
+    """Ints under keys that are ints and floats in turn: no dict may fold them."""
+    return [(n % 50 if n % 2 else float(n % 50), largest - n * 7919 % 1000) for n in range(4500)]
+
+
 WHOLE = {name: COLUMNS[name] for name in ("ints", "overflow", "huge", "bools", "ints and bools")}
 
 
@@ -72,5 +77,12 @@ def jobs() -> dict[str, Job]:
         "max of texts, combined": Job(pairs_of, dealt(TEXTS, 2), "max", {"combiner": "max"}),
         "sum of floats": Job(pairs_of, floats, "sum"),
         "sum of floats, combined": Job(pairs_of, floats, "sum", {"combiner": "sum"}),
+        **{
+            f"{name} of {what} under mixed keys, combined": Job(
+                pairs_of, each(mixed_keys(largest), mixed_keys(1)), name, {"combiner": name}
+            )
+            for name in ("sum", "min", "max")
+            for what, largest in (("ints", 500), ("large ints", 2**62), ("huge ints", 2**80))
+        },
         "mean of floats": Job(pairs_of, floats, "mean"),
     }
