@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FunctionType
 from typing import Any, cast
 
-#: The ten lines of the small job.
-LINES = tuple(f"the quick brown fox jumps over the lazy dog number {n}" for n in range(10))
+
+def ten_lines(number: int) -> list[str]:
+    """Give the lines of a small job; others for each number, of the same length."""
+    return [
+        f"the quick brown fox jumps over the lazy dog number {number:06}-{n}" for n in range(10)
+    ]
 
 
 def words(line: str) -> Iterator[tuple[str, int]]:
