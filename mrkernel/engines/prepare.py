@@ -46,6 +46,9 @@ PREFLIGHT_BYTES = 64 << 10
 #: More reduce tasks than this are a slip of the pen; part files are numbered with five digits.
 MOST_REDUCE_TASKS = 100_000
 
+#: A larger number means the same, and messages carry 64 bits.
+_UNLIMITED = 1 << 60
+
 #: What people write for "no reducer".
 MAP_ONLY = "none"
 
@@ -120,9 +123,9 @@ def prepare(
         sort_values=options.sort_values,
         encoding=options.encoding,
         errors=options.errors,
-        attempts=options.attempts,
+        attempts=min(options.attempts, _UNLIMITED),
         timeout_s=options.timeout,
-        slot_memory=options.slot_memory,
+        slot_memory=options.slot_memory and min(options.slot_memory, _UNLIMITED),
         seed=0,
         python=f"{sys.version_info[0]}.{sys.version_info[1]}",
         in_process=engine.in_process,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +53,8 @@ from mrkernel.protocol.messages import (
 from mrkernel.security.token import ConnectionFile, find_manager
 from mrkernel.shuffle.transfer import FrameSocket
 
+#: A blob up to this size travels in the frame of its job: one wake-up of the manager less.
+ALONG = 1 << 20
 #: Seconds a manager gets to answer a question.
 ANSWER_S = 30.0
 
@@ -118,11 +121,16 @@ class ManagerClient(Cluster):
 
     def submit_prepared(self, prepared: PreparedJob, on_print: OnPrint | None = None) -> Job:
         """Send the job and its blobs; return at once when the manager has accepted it."""
+        along: list[Message] = []
         for digest, data in prepared.blobs.items():
-            for piece in blob_pieces(digest, data, BLOB_PIECE):
+            pieces = blob_pieces(digest, data, BLOB_PIECE)
+            if len(data) <= ALONG:
+                along += pieces
+                continue
+            for piece in pieces:
                 self._send(piece)
         job_id = self._accepted(
-            lambda ticket: Submit(ticket, prepared.spec, prepared.splits), JobSpecError
+            lambda ticket: Submit(ticket, prepared.spec, prepared.splits), JobSpecError, along
         )
         return self._follow(
             job_id,
@@ -207,9 +215,9 @@ class ManagerClient(Cluster):
 
     # --- the wire ---------------------------------------------------------------------------------
 
-    def _send(self, message: Message) -> None:
+    def _send(self, *messages: Message) -> None:
         with self._sending:
-            self._socket.send(message)
+            self._socket.send(*messages)
 
     def _ticket(self) -> tuple[int, Future[Any]]:
         future: Future[Any] = Future()
@@ -220,9 +228,11 @@ class ManagerClient(Cluster):
             raise ManagerUnreachableError(f"{self.label} is gone: start a new one")
         return ticket, future
 
-    def _accepted(self, make: Any, error: type[MRKernelError]) -> JobId:
+    def _accepted(
+        self, make: Any, error: type[MRKernelError], along: Sequence[Message] = ()
+    ) -> JobId:
         ticket, future = self._ticket()
-        self._send(make(ticket))
+        self._send(*along, make(ticket))
         answer = self._answer(future)
         if isinstance(answer, Refused):
             raise error(answer.sentence)

@@ -86,31 +86,36 @@ class JobResult:
         self.seconds = seconds
         self.paths: list[Path] = []
         self._parts = sorted(parts, key=lambda part: part.index)
+        self._pairs = sum(part.pairs for part in self._parts)
         self._map_only = map_only
         self._release = release
         self._released = False
 
     def __len__(self) -> int:
-        return sum(part.pairs for part in self._parts)
+        return self._pairs
 
     def __iter__(self) -> Iterator[Pair]:
         """Yield all pairs by reduce key, then in the order the reducer gave them.
 
         Of a map-only job: in input order.
         """
-        if self._released:
-            raise ClusterError(f"the result of job {self.job} was released: run the job again")
+        parts = self._held()
         if self._map_only:
-            for part in self._parts:
+            for part in parts:
                 yield from merge_pairs(part.segments())
         else:
-            yield from merge_pairs([s for part in self._parts for s in part.segments()])
+            yield from merge_pairs([s for part in parts for s in part.segments()])
 
     def part(self, index: int) -> Iterator[Pair]:
         """Yield the pairs of one part (reduce task) in their order."""
-        for part in self._parts:
+        for part in self._held():
             if part.index == index:
                 yield from merge_pairs(part.segments())
+
+    def _held(self) -> list[ResultPart]:
+        if self._released:
+            raise ClusterError(f"the result of job {self.job} was released: run the job again")
+        return self._parts
 
     def lookup(self, key: Any) -> list[Any]:
         """Return the values of a key, in order; [] when it is not there."""
@@ -138,8 +143,18 @@ class JobResult:
         return sorted(self, key=lambda pair: encode(pair[0]))
 
     def top(self, n: int = 10) -> list[Pair]:
-        """Return the ``n`` pairs with the largest values, largest first; ties in key order."""
-        return heapq.nlargest(n, self, key=itemgetter(1))
+        """Return the ``n`` pairs with the largest values, largest first; ties in key order.
+
+        Raises:
+            JobSpecError: the values cannot be compared with each other.
+        """
+        try:
+            return heapq.nlargest(n, self, key=itemgetter(1))
+        except TypeError as error:
+            raise JobSpecError(
+                f"the values of this result have no order ({error}): use list(result), or let the "
+                "reducer give values of one type"
+            ) from error
 
     def to_pandas(self) -> DataFrame:
         """Return a DataFrame with the columns ``key`` and ``value``."""
@@ -182,9 +197,10 @@ class JobResult:
         """
         from mrkernel.data.outputs import OutputWriter, check_output
 
+        parts = self._held()
         target = check_output(path, overwrite)
         with OutputWriter(target, job=self.job, overwrite=overwrite) as writer:
-            for part in self._parts:
+            for part in parts:
                 writer.write_part(part.index, render_pairs(merge_pairs(part.segments())))
             writer.commit()
         return sorted(target.glob("part-*"))

@@ -152,7 +152,8 @@ class Attempts:
             task.faults >= job.spec.attempts and task.failed_on.issuperset(self._books.workers)
         ):
             times = task.crashes + task.faults
-            sentence = f"{task.id} failed {times} times, last on {worker.id}: {failure.sentence}"
+            often = f"{times} times, last on" if times > 1 else "on"
+            sentence = f"{task.id} failed {often} {worker.id}: {failure.sentence}"
             return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)
         self.requeue(job, task, now, failure.sentence)
         return None
@@ -343,18 +344,19 @@ class Attempts:
 
     def lose_worker(self, job: Job, worker: Worker, now: float) -> None:
         """Take from a job all that a dead worker did for it, and what it was at."""
-        for job_id, task_id in list(worker.assigned):
-            if job_id == job.id:
-                attempt = worker.assigned[job_id, task_id]
-                why = f"worker {worker.id} died"
-                self._lose_attempt(job, job.tasks[task_id], attempt, why, now)
+        why = f"worker {worker.id} died"
         lost = self._lost_outputs(job)
         if lost:
-            self._lose_outputs(job, lost, f"worker {worker.id} died", now)
+            self._lose_outputs(job, lost, why, now)
             names = tuple(task.id for task in lost)
             self._books.publish(
                 public.OutputLost(at=now, job=job.id, worker=worker.id, tasks=names)
             )
+        # Last, so that they stand at the head of the line: what was running runs again first.
+        for job_id, task_id in list(worker.assigned):
+            if job_id == job.id:
+                attempt = worker.assigned[job_id, task_id]
+                self._lose_attempt(job, job.tasks[task_id], attempt, why, now)
 
 
 def _fits(job: Job, message: Finished) -> bool:

@@ -34,8 +34,11 @@ class Scheduler:
             ]
             if not candidates:
                 return
+            if len(candidates) == 1:
+                self._hand_out(candidates[0], now, alone=True)
+                return  # it was given all that fits
             job = min(candidates, key=lambda j: j.running)
-            if not self._hand_out(job, now, alone=len(candidates) == 1):
+            if not self._hand_out(job, now, alone=False):
                 blocked.add(job.id)
 
     def _hand_out(self, job: Job, now: float, *, alone: bool) -> bool:

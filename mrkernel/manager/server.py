@@ -164,6 +164,7 @@ class ManagerServer(TCPServer):
     def _blob_arrived(self, peer: PeerId, piece: BlobPiece) -> list[Event]:
         """Collect the pieces of a blob; a whole one whose digest is wrong is dropped."""
         whole = self._arriving.setdefault((peer, piece.digest), bytearray())
+        del whole[piece.offset :]
         whole += piece.data
         if not piece.last:
             return []

@@ -29,11 +29,15 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type")
 
 
 class BlobPiece(Message, frozen=True, tag="blob"):
-    """A piece of an opaque object named by its sha256; pieces come in order."""
+    """A piece of an opaque object named by its sha256; pieces come in order.
+
+    The one at ``offset`` 0 begins anew: who sent those before it may have been interrupted.
+    """
 
     digest: str
     data: bytes
     last: bool = True
+    offset: int = 0
 
 
 # --- worker to manager ----------------------------------------------------------------------------
@@ -369,6 +373,6 @@ def blob_pieces(digest: str, data: bytes, piece: int) -> list[BlobPiece]:
     """Cut a blob into messages of at most ``piece`` bytes; an empty one is one empty piece."""
     starts = range(0, max(len(data), 1), piece)
     return [
-        BlobPiece(digest, data[start : start + piece], last=start + piece >= len(data))
+        BlobPiece(digest, data[start : start + piece], start + piece >= len(data), start)
         for start in starts
     ]

@@ -25,6 +25,8 @@ TYPED_FROM = 4096
 KINDS: dict[type, str] = {str: "str", bytes: "bytes", int: "int", float: "float", bool: "bool"}
 
 _HEAD = struct.Struct("<cxxxIQ")  # tag, unused, number of values
+#: Types whose values all take about 32 bytes.
+_FLAT = frozenset({int, float, bool, type(None)})
 _NUMERIC = {"int": b"I", "float": b"F"}
 
 
@@ -288,7 +290,10 @@ def weigh(values: Sequence[Any], samples: int = 64) -> int:
     if not size:
         return 0
     picked = values if size <= samples else values[:: size // samples]
-    if set(map(type, picked)) <= {str, bytes}:
+    kinds = set(map(type, picked))
+    if kinds <= _FLAT:
+        return 40 * size
+    if kinds <= {str, bytes}:
         try:
             # One in a thousand may be huge: their lengths are cheap to add up.
             return 57 * size + sum(map(len, values))

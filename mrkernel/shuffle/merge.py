@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mrkernel.shuffle.block import Block
-from mrkernel.shuffle.columns import Column, concat
+from mrkernel.shuffle.columns import ArrowColumn, Column, concat
+from mrkernel.shuffle.fold import fold_block
 from mrkernel.shuffle.grouping import join
 from mrkernel.shuffle.key_column import KeyColumn
 from mrkernel.shuffle.run import RunWriter, SegmentReader, file_read, segment_readers
@@ -59,6 +60,15 @@ class GroupBatch:
     def pairs(self) -> int:
         """Number of values."""
         return len(self._items)
+
+    def folded(self, name: Literal["sum", "min", "max"]) -> Block | None:
+        """Apply a built-in to all groups at once, in numpy; None where only Python is exact."""
+        column = self._items
+        # A bool or a float alone in its group would stay as it is: sum([True]) is 1.
+        if not (isinstance(column, ArrowColumn) and column.kind == "int"):
+            return None
+        block = fold_block(Block(self.keys, self.counts, [column]), name)
+        return block if block.counts is None else None
 
     def key_list(self) -> list[Any]:
         """Give the keys."""

@@ -22,10 +22,11 @@ class PartWriter:
 
     Args:
         path: the file; made at the first pair.
+        inline: a part up to so many bytes makes no file; it is ``data`` after ``close``.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self._writer = RunWriter(path, 1)
+    def __init__(self, path: Path | str, *, inline: int = 0) -> None:
+        self._writer = RunWriter(path, 1, inline=inline)
         self._keys: list[Any] = []
         self._counts: list[int] = []
         self._out_keys: list[Any] = []
@@ -33,6 +34,17 @@ class PartWriter:
         self._own_keys = False
         self._nbytes = 0
         self.pairs = 0  #: written so far
+
+    @property
+    def data(self) -> bytes | None:
+        """All of a part that made no file, once it is closed; None otherwise."""
+        return self._writer.data
+
+    def add_block(self, block: Block) -> None:
+        """Add groups of one pair each, as columns; keys ascend and are above all before."""
+        self._flush()
+        self._writer.write_block(0, block)
+        self.pairs += block.pairs
 
     def add(self, keys: Sequence[Any], counts: Sequence[int], values: Sequence[Any]) -> None:
         """Add groups whose pairs all have the group's key.
@@ -113,14 +125,20 @@ class PairWriter:
 
     Args:
         path: the file; made at the first pair.
+        inline: a part up to so many bytes makes no file; it is ``data`` after ``close``.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self._writer = RunWriter(path, 1, sorted=False)
+    def __init__(self, path: Path | str, *, inline: int = 0) -> None:
+        self._writer = RunWriter(path, 1, sorted=False, inline=inline)
         self._keys: list[Any] = []
         self._values: list[Any] = []
         self._nbytes = 0
         self.pairs = 0  #: written so far
+
+    @property
+    def data(self) -> bytes | None:
+        """All of a part that made no file, once it is closed; None otherwise."""
+        return self._writer.data
 
     def add(self, pairs: Sequence[tuple[Any, Any]]) -> None:
         """Add pairs.

@@ -8,6 +8,7 @@ by key, unless the index says ``sorted=False`` (map-only output: each pair alone
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -79,10 +80,22 @@ class RunIndex(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunWriter:
-    """Writes a run file; nothing is created before the first block."""
+    """Writes a run file; nothing is created before the first block.
 
-    def __init__(self, path: Path | str, partitions: int, *, sorted: bool = True) -> None:
-        self.path = Path(path)
+    Args:
+        path: the file.
+        partitions: how many shares it has.
+        sorted: whether keys ascend within a segment.
+        inline: a run up to so many bytes makes no file: it is ``data`` after ``close``.
+    """
+
+    def __init__(
+        self, path: Path | str, partitions: int, *, sorted: bool = True, inline: int = 0
+    ) -> None:
+        # Not parsed again: it would take a third of the time of a task without records.
+        self.path = path if isinstance(path, Path) else Path(path)
+        self.data: bytes | None = None  #: all of a run that made no file
+        self._inline = inline
         self.partitions = partitions
         self._sorted = sorted
         self._file: BinaryIO | None = None
@@ -119,6 +132,8 @@ class RunWriter:
         self._file.write(data)
         self._file.write(_TAIL.pack(self._offset, len(data), crc32(data)))
         self._file.write(_MAGIC)
+        if isinstance(self._file, io.BytesIO):
+            self.data = self._file.getvalue()
         self._file.close()
         return RunIndex(places, self._offset + len(data) + tail, self._sorted)
 
@@ -126,7 +141,8 @@ class RunWriter:
         """Close and remove the file."""
         if self._file is not None:
             self._file.close()
-            self.path.unlink(missing_ok=True)
+            if not isinstance(self._file, io.BytesIO):
+                self.path.unlink(missing_ok=True)
 
     def _write(self, partition: int, block: Block) -> None:
         data = block.dump()
@@ -137,12 +153,15 @@ class RunWriter:
             self._write(partition, block.cut(middle, block.pairs))
             return
         if self._file is None:
-            self._file = self.path.open("wb")
+            self._file = io.BytesIO() if self._inline else self.path.open("wb")
             self._file.write(_MAGIC)
             self._offset = len(_MAGIC)
         place = BlockPlace(
             self._offset, len(data), crc32(data), block.groups, block.pairs, block.continues
         )
+        if isinstance(self._file, io.BytesIO) and self._offset + len(data) > self._inline:
+            begun, self._file = self._file, self.path.open("wb")
+            self._file.write(begun.getbuffer())
         self._file.write(data)
         self._offset += len(data)
         self._open[partition].append(place)

@@ -28,7 +28,7 @@ Combine = Callable[[Any, Sequence[Any]], Sequence[Any]]
 #: Pairs that wait as Python objects before they become columns.
 _PACK_PAIRS = 1 << 16
 #: A dict with more keys than this, and fewer pairs per key, is given up for columns.
-_MANY_KEYS, _WORTH = 40_000, 12
+_MANY_KEYS, _WORTH = 40_000, 3
 _first: Callable[[Any], Any] = itemgetter(0)
 _second: Callable[[Any], Any] = itemgetter(1)
 

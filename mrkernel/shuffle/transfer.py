@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tornado.iostream import IOStream, StreamClosedError
@@ -121,10 +125,38 @@ class FrameSocket:
 
     def send(self, *messages: Message) -> None:
         """Send messages as one frame."""
+        frame = frame_of(*messages)
         try:
-            self._socket.sendall(frame_of(*messages))
+            with self._undisturbed():
+                self._socket.sendall(frame)
         except OSError as error:
             raise ClusterError(self._gone(error)) from error
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Put off the interrupt key to the end of a frame: half a one would garble all after it.
+
+        Pressed twice, it ends the conversation and the wait.
+        """
+        before = signal.getsignal(signal.SIGINT)
+        if threading.current_thread() is not threading.main_thread() or before is None:
+            yield
+            return
+        pressed: list[tuple[int, FrameType | None]] = []
+
+        def note(number: int, frame: FrameType | None) -> None:
+            pressed.append((number, frame))
+            if len(pressed) > 1:
+                self.close()
+                raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if pressed and callable(before):
+            before(*pressed[0])
 
     def receive(self, kind: int) -> bytes:
         """Return the payload of the next frame, which must be of ``kind``."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import accumulate, groupby
@@ -199,7 +198,8 @@ def _map(start: Start, context: JobContext) -> _Done:
 
 def _map_only(start: Start, context: JobContext) -> _Done:
     """Map a split into a result part: there is no reducer."""
-    writer = PairWriter(context.directory / part_name(start.index, start.attempt))
+    path = context.directory / part_name(start.index, start.attempt)
+    writer = PairWriter(path, inline=INLINE_PART)
     done = _Done()
     try:
         _map_split(start, context, done, writer.add)
@@ -207,7 +207,7 @@ def _map_only(start: Start, context: JobContext) -> _Done:
     except BaseException:
         writer.abort()
         raise
-    done.part = _part(start, context, index, done.pairs)
+    done.part = _part(start, index, done.pairs, writer.data)
     return done
 
 
@@ -289,11 +289,20 @@ def _reduce(start: Start, context: JobContext) -> _Done:
     """Merge the runs of one partition and reduce its groups into a result part."""
     done = _Done()
     call = ReduceCall(context.functions.reducer)
-    writer = PartWriter(context.directory / part_name(start.index, start.attempt))
+    fold = cast("Literal['sum', 'min', 'max'] | None", call.fold)
+    path = context.directory / part_name(start.index, start.attempt)
+    writer = PartWriter(path, inline=INLINE_PART)
     inputs = _Inputs(start, context, done)
     merged = merge_groups(inputs.segments, scratch=context.directory, limit_bytes=context.memory)
     try:
         for batch in merged:
+            folded = batch.folded(fold) if fold is not None else None
+            if folded is not None:
+                writer.add_block(folded)
+                done.records += folded.groups
+                done.pairs += folded.pairs
+                context.progress.add(folded.groups, 0)
+                continue
             groups = _groups(batch, context.spec.sort_values)
             timed = context.spec.timeout_s is not None
             reduced = call.reduce(_ticking(groups, context.progress) if timed else groups)
@@ -327,7 +336,7 @@ def _reduce(start: Start, context: JobContext) -> _Done:
     except BaseException:
         writer.abort()
         raise
-    done.part = _part(start, context, index, done.pairs)
+    done.part = _part(start, index, done.pairs, writer.data)
     return done
 
 
@@ -434,14 +443,11 @@ def _reason(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _part(start: Start, context: JobContext, index: RunIndex, pairs: int) -> PartOutput:
+def _part(start: Start, index: RunIndex, pairs: int, data: bytes | None) -> PartOutput:
     """Describe a result part; a small one travels along."""
     if not index.nbytes:
         return PartOutput("", 0, 0)
-    path = context.directory / part_name(start.index, start.attempt)
-    if index.nbytes > INLINE_PART:
-        return PartOutput(f"{start.job}/{path.name}", index.nbytes, pairs)
-    data = path.read_bytes()
-    with suppress(OSError):  # the manager has it now; the job's directory goes with the job
-        path.unlink()
-    return PartOutput("", index.nbytes, pairs, data)
+    if data is not None:
+        return PartOutput("", len(data), pairs, data)
+    name = part_name(start.index, start.attempt)
+    return PartOutput(f"{start.job}/{name}", index.nbytes, pairs)

@@ -254,7 +254,7 @@ class WorkerServer:
         for job in list(self._state.jobs):
             shutil.rmtree(self._config.directory / job, ignore_errors=True)
         for blob in self._blobs.iterdir():
-            blob.unlink()  # it is sent again, and its pieces are appended to its file
+            blob.unlink()  # it is sent again if it is needed
         self._state.forget_everything()
 
     def _data_address(self) -> tuple[str, int]:
@@ -306,7 +306,7 @@ class WorkerServer:
         return orders
 
     def _delete(self, job: str, blobs: tuple[str, ...], runs_only: bool) -> None:
-        # At once: the same blob may come again, and its pieces are appended to its file.
+        # At once: the same blob may come again before long, into the same file.
         for digest in blobs:
             (self._blobs / digest).unlink(missing_ok=True)
         self._doomed.append((self._config.directory / job, runs_only))
@@ -322,8 +322,9 @@ class WorkerServer:
         self._deleting = None
 
     def _store_blob(self, piece: BlobPiece) -> None:
-        """Append a piece; runners read the file, and check its digest, once they are told of it."""
-        with (self._blobs / Path(piece.digest).name).open("ab") as file:
+        """Add a piece; runners read the file, and check its digest, once they are told of it."""
+        mode = "ab" if piece.offset else "wb"
+        with (self._blobs / Path(piece.digest).name).open(mode) as file:
             file.write(piece.data)
 
     # --- beats ------------------------------------------------------------------------------------

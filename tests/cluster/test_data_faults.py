@@ -206,7 +206,7 @@ def test_a_client_hangs_up_and_its_job_goes_on(cluster: LocalCluster, gate: Gate
 def test_two_clients_wait_for_one_job(cluster: LocalCluster, gate: Gate) -> None:
     pause = gate.pause
 
-    def mapper(line: str) -> Pairs:
+    def mapper(line: str) -> Iterator[tuple[str, str]]:
         pause(line)
         yield line, "x" * 200_000  # parts of more than a message
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -15,8 +17,15 @@ from tornado.iostream import IOStream
 
 from mrkernel.errors import ClusterError, SecurityError
 from mrkernel.protocol.connection import Connection
-from mrkernel.protocol.framing import CONTROL, pack_frame
-from mrkernel.protocol.messages import RangeReply, ReadRange, frame_of
+from mrkernel.protocol.framing import CONTROL, FrameDecoder, pack_frame
+from mrkernel.protocol.handshake import NONCE_SIZE, Acceptor
+from mrkernel.protocol.messages import (
+    BlobPiece,
+    MessageDecoder,
+    RangeReply,
+    ReadRange,
+    frame_of,
+)
 from mrkernel.shuffle import transfer
 from mrkernel.shuffle.transfer import PIECE, FrameSocket, RunReader, RunServer
 
@@ -202,6 +211,92 @@ def test_whatever_a_server_does_it_is_a_cluster_error(answers: tuple[bytes, ...]
     finally:
         reader.close()
         impostor.close()
+
+
+class Slow:
+    """Lets a peer in, and reads what it says only when it is told to."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address: Address = self._listening.getsockname()
+        self.began = threading.Event()
+        self.go_on = threading.Event()
+        self.frames: list[bytes] = []
+        self._thread = threading.Thread(target=self._live)
+        self._thread.start()
+
+    def _live(self) -> None:
+        peer, _ = self._listening.accept()
+        decoder, acceptor = FrameDecoder(), Acceptor(TOKEN, b"a" * NONCE_SIZE)
+
+        def read() -> bytes:
+            frames: list[tuple[int, bytes]] = []
+            while not frames:
+                frames = list(decoder.feed(peer.recv(4096)))
+            return frames[0][1]
+
+        peer.sendall(pack_frame(acceptor.challenge(read())))
+        acceptor.verify(read())
+        decoder.open()
+        list(decoder.feed(peer.recv(10)))
+        self.began.set()
+        self.go_on.wait()
+        while data := peer.recv(1 << 20):
+            self.frames += [payload for _, payload in decoder.feed(data)]
+        peer.close()
+
+    def close(self) -> None:
+        self.go_on.set()
+        self._thread.join()
+        self._listening.close()
+
+
+def test_the_interrupt_key_does_not_cut_a_frame() -> None:
+    """Half a frame would make the other side take the next one for its rest."""
+    slow = Slow()
+    peer = FrameSocket(slow.address, TOKEN, "client")
+
+    def interrupt() -> None:
+        slow.began.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+        slow.go_on.set()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    large = BlobPiece("d", os.urandom(20_000_000))
+    with pytest.raises(KeyboardInterrupt):
+        peer.send(large)
+    peer.send(ReadRange("next", 0, 0))
+    peer.close()
+    thread.join()
+    slow.close()
+    assert [MessageDecoder(BlobPiece | ReadRange).decode(f) for f in slow.frames] == [
+        [large],
+        [ReadRange("next", 0, 0)],
+    ]
+
+
+def test_pressed_twice_the_interrupt_key_ends_the_wait() -> None:
+    """Nobody reads: a manager that is frozen, say."""
+    slow = Slow()
+    peer = FrameSocket(slow.address, TOKEN, "client")
+
+    def interrupt() -> None:
+        slow.began.wait()
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            pressed.wait(0.05)  # two that come as one are one
+
+    pressed = threading.Event()
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        peer.send(BlobPiece("d", bytes(20_000_000)))
+    thread.join()
+    with pytest.raises(ClusterError):
+        peer.send(ReadRange("next", 0, 0))
+    slow.close()
+    assert slow.frames == []
 
 
 def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ from mrkernel.errors import JobCancelledError, TaskFailedError
 from mrkernel.ids import JobId
 from mrkernel.job.failure import Failure
 
-HERE = os.getpid()  #: where the first records are tried: nothing may crash there
+#: The first records are tried in a fork of this process. What follows happens on workers only.
+HERE = os.getpid()
 Pairs = Iterator[tuple[str, int]]
 
 
@@ -190,6 +191,20 @@ def test_a_crash_is_tried_elsewhere_and_then_blamed_by_name(
     assert len({re.findall(r"w\d+", line)[0] for line in tried[:2]}) == 2, tried
 
 
+@pytest.mark.parametrize("crash", [segfault, exit_with_3, abort, kill_itself])
+def test_a_crash_at_the_very_first_record_does_not_reach_this_process(
+    cluster: LocalCluster, works: Callable[[], None], crash: Callable[[], None]
+) -> None:
+    """It is tried on that one before a worker gets it."""
+
+    def mapper(line: str) -> Pairs:
+        crash()
+        yield line, 1
+
+    error = failure_of(cluster, mapper, attempts=1)
+    assert re.search(r"map-\d failed on w\d+: its Python process", str(error))
+
+
 def test_a_segfault_shows_the_line(cluster: LocalCluster, works: Callable[[], None]) -> None:
     def mapper(line: str) -> Pairs:
         if HERE not in (os.getpid(), os.getppid()):
@@ -315,7 +330,7 @@ def test_a_task_that_never_ends_ends_at_its_timeout(
 
     with at_most(5.0, "the end"):
         error = failure_of(cluster, mapper, attempts=1, timeout=0.3)
-    assert re.search(r"map-2 failed 1 times?.*no record was finished for 0\.3 s", str(error))
+    assert re.search(r"map-2 failed on w\d+: no record was finished for 0\.3 s", str(error))
     assert error.failure.kind == "timeout"
 
 

@@ -79,7 +79,7 @@ class Gate:
 def worker_of(cluster: Any, runner: int) -> str:
     """The id of the worker that a runner process belongs to."""
     parents = {parent.pid for parent in psutil.Process(runner).parents()}
-    rows = cluster.workers()
+    rows: dict[str, Any] = cluster.workers()
     return next(name for name, row in rows.items() if row["pid"] in parents)
 
 

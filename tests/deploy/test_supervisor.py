@@ -31,7 +31,7 @@ def eventually(look: Callable[[], bool], what: str, within: float = 5.0) -> None
 
 
 def children(pid: int) -> list[psutil.Process]:
-    return psutil.Process(pid).children(recursive=True)
+    return list(psutil.Process(pid).children(recursive=True))
 
 
 @pytest.fixture

@@ -449,6 +449,11 @@ def test_an_option_that_is_none_is_as_it_is_when_not_given(place: Any) -> None:
     assert mrkernel.run(pair, [1, 1], "sum", on=place, **options).to_dict() == {1: 2}
 
 
+def test_a_number_may_be_as_large_as_one_likes(place: Any) -> None:
+    options = {"slot_memory": 10**30, "attempts": 10**30, "split_size": 10**30}
+    assert mrkernel.run(pair, [1, 1], "sum", on=place, **options).to_dict() == {1: 2}
+
+
 def test_a_name_may_be_any_text(place: Any) -> None:
     assert mrkernel.run(pair, [1], "sum", on=place, name="é\ud800").name == "é?"
 

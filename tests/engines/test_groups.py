@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 from jobs import looks
+from oracle import exactly
 
 import mrkernel
 from mrkernel.errors import TaskFailedError
@@ -95,3 +99,46 @@ def test_a_mapper_with_two_arguments_is_told_where_its_record_is(
 def test_items_are_told_by_name_and_index(place: Any) -> None:
     result = mrkernel.run(looks.place_of, (x for x in "abc"), "none", on=place, split_size=1)
     assert list(result) == [(("input", 0), "a"), (("input", 1), "b"), (("input", 2), "c")]
+
+
+def test_rows_of_tables_are_dicts(place: Any) -> None:
+    columns = {
+        "k": ["a", "b", "a"],
+        "n": [1, 2, 3],
+        "x": [0.5, -0.0, 1.5],
+        "ok": [True, False, True],
+    }
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def mapper(row: dict[str, Any]) -> Iterator[tuple[Any, Any]]:
+        yield row["k"], row
+
+    for table in (pd.DataFrame(columns), pa.table(columns), rows, tuple(rows), iter(rows)):
+        found = mrkernel.run(mapper, table, "list", on=place).to_dict()
+        assert exactly(found) == exactly({"a": [rows[0], rows[2]], "b": [rows[1]]})
+
+
+def test_inputs_of_several_kinds_are_read_in_order(place: Any, tmp_path: Path) -> None:
+    (tmp_path / "b.txt").write_text("one\ntwo")
+    (tmp_path / "a.txt").write_text("three")
+    (tmp_path / "_hidden").write_text("no")
+    inputs = [str(tmp_path / "b.txt"), range(2), tmp_path, str(tmp_path / "*.txt"), iter(["x"])]
+    result = mrkernel.run(lambda record: [(record, 0)], inputs, "none", on=place)
+    files = ["three", "one", "two"]
+    assert [key for key, _ in result] == ["one", "two", 0, 1, *files, *files, "x"]
+
+
+def test_stats(place: Any) -> None:
+    pairs = [("a", 1), ("a", 2), ("a", 4), ("b", -0.5)]
+    found = mrkernel.run(lambda record: pairs, [0], "stats", on=place).to_dict()
+    a = {
+        "count": 3,
+        "sum": 7,
+        "min": 1,
+        "max": 4,
+        "mean": 7 / 3,
+        "std": statistics.stdev([1, 2, 4]),
+    }
+    assert found["a"] == pytest.approx(a)
+    b = {"count": 1, "sum": -0.5, "min": -0.5, "max": -0.5, "mean": -0.5, "std": None}
+    assert found["b"] == b

@@ -72,6 +72,8 @@ def test_top_and_sorted(words: JobResult, place: Any) -> None:
     assert words.top(2) == [("the", 3), ("brown", 1)]
     assert words.top(0) == []
     assert len(words.top(100)) == 9
+    with pytest.raises(JobSpecError, match=r"have no order \('<' not supported .*list\(result\)"):
+        of([(1, "a"), (2, 2)], place).top()
     turned = of([("a", 1), ("b", 2), (3, 3)], place, functions.other_order_of_any)
     assert list(turned) != turned.sorted()
     assert turned.sorted() == sorted(turned, key=lambda pair: str(pair[0]))
@@ -188,7 +190,7 @@ def test_classes_of_the_notebook_come_back_as_themselves(place: Any) -> None:
     assert found[0].unit == "cm"
 
 
-def test_a_large_result_stays_where_it_is_until_it_is_released(place: Any) -> None:
+def test_a_large_result_stays_where_it_is_until_it_is_released(place: Any, tmp_path: Path) -> None:
     result = mrkernel.run(pairs_of, [[(n, n) for n in range(8)]], big, on=place, reduce_tasks=2)
     sizes = [(key, len(value), value[:1]) for key, value in result]
     assert sizes == [(n, 3_000_000, bytes([n])) for n in range(8)]
@@ -197,9 +199,11 @@ def test_a_large_result_stays_where_it_is_until_it_is_released(place: Any) -> No
     assert len(result._repr_html_()) < 5000
     result.release()
     result.release()
-    assert len(result) == 0
-    with pytest.raises(ClusterError, match="was released: run the job again"):
-        list(result)
+    assert len(result) == 8
+    for use in (list, lambda gone: list(gone.part(0)), lambda gone: gone.save(tmp_path / "out")):
+        with pytest.raises(ClusterError, match="was released: run the job again"):
+            use(result)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_large_inline_result_leaves_no_files(tmp_path: Path) -> None:

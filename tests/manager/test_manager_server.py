@@ -161,6 +161,17 @@ def test_a_damaged_blob_is_dropped_and_its_job_refused() -> None:
     run(test)
 
 
+def test_a_blob_that_was_interrupted_begins_anew() -> None:
+    async def test(house: House) -> None:
+        client = await house.peer("client")
+        pieces = blob_pieces(DIGEST, FUNCTIONS, 4)
+        client.say(*pieces[:2])
+        client.say(*pieces, submission())
+        assert await client.hear() == Accepted(1, JobId("j1"))
+
+    run(test)
+
+
 def test_half_a_blob_leaves_with_its_client() -> None:
     async def test(house: House) -> None:
         client, other = await house.peer("client"), await house.peer("client")

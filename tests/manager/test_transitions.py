@@ -25,7 +25,7 @@ from mrkernel.manager.transitions import (
     advance,
 )
 
-Table = Mapping[tuple[StrEnum, StrEnum], StrEnum]
+Table = Mapping[Any, Any]
 
 TABLES: list[tuple[Table, type[StrEnum], type[StrEnum]]] = [
     (TASK_TRANSITIONS, TaskState, TaskTrigger),

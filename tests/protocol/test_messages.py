@@ -82,7 +82,7 @@ SAMPLES: dict[type[Message], Message] = {
         CancelAttempt(J, T, 1),
         Forget(J, ("b",), True),
         Retire("why"),
-        BlobPiece("d", b"data", False),
+        BlobPiece("d", b"data", False, 4),
         Submit(1, SPEC, (MemorySplit("x", 0, 1, b"p", size=1), FileSplit("/a", 0, 1, 2, 3))),
         CancelJob(J, "why"),
         ReleaseJob(J, True),
@@ -196,6 +196,7 @@ def test_bytes_that_break_decoders_are_only_malformed(payload: bytes) -> None:
 def test_a_blob_comes_in_pieces_that_add_up(data: bytes, piece: int) -> None:
     pieces = blob_pieces("d", data, piece)
     assert b"".join(p.data for p in pieces) == data
+    assert [p.offset for p in pieces] == list(range(0, max(len(data), 1), piece))
     assert [p.last for p in pieces] == [False] * (len(pieces) - 1) + [True]
     assert all(len(p.data) <= piece for p in pieces)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from mrkernel.errors import ManagerUnreachableError, SecurityError
-from mrkernel.security import token as token_module
 from mrkernel.security.token import (
     TOKEN_SIZE,
     ConnectionFile,
@@ -78,7 +77,8 @@ def test_a_file_of_somebody_else_is_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_connection_file(connection(), tmp_path)
-    monkeypatch.setattr(token_module.os, "getuid", lambda: os.geteuid() + 1)
+    somebody_else = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: somebody_else)
     with pytest.raises(SecurityError):
         read_connection_file(path)
 

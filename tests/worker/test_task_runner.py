@@ -240,7 +240,8 @@ def test_a_runner_lives_as_long_as_its_conversation(bench: Bench) -> None:
     whole = FileSplit(str(bench.input), 0, 12, 12, status.st_mtime_ns)
     starts = [Start(JOB, TaskId("map-0"), n, 0, whole) for n in (1, 2, 3)]
     ours.sendall(frame_of(info, *starts[:2]) + frame_of(starts[2]))
-    decoder, frames, heard = MessageDecoder(FromRunner), FrameDecoder(FRAME_LIMIT), []
+    decoder, frames = MessageDecoder(FromRunner), FrameDecoder(FRAME_LIMIT)
+    heard: list[Any] = []
     while len(heard) < 3:
         for _, payload in frames.feed(ours.recv(65536)):
             heard += decoder.decode(payload)
