@@ -93,8 +93,10 @@ class Home:
         """What this package has left: connection files, spill, anything of its name."""
         left = [self.root / "runtime", self.root / "tmp"]
         entries = [entry for folder in left for entry in folder.glob("mrk*")]
-        for folder in ("cache", "config", "data", "state"):
-            entries += (e for e in (self.root / folder / "mrkernel").rglob("*") if not e.is_dir())
+        for name in ("cache", "config", "data", "state"):
+            # Unlike rglob, walk() takes it well that folders are being deleted under its feet.
+            for folder, _, files in os.walk(self.root / name / "mrkernel"):
+                entries += (Path(folder) / file for file in files)
         return sorted(entries)
 
     def pytest_unconfigure(self) -> None:

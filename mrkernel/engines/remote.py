@@ -8,6 +8,7 @@ still while a cell runs).
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -18,7 +19,7 @@ from typing import Any
 
 from mrkernel.engines.base import OnPrint, PreparedJob
 from mrkernel.engines.cluster import Cluster
-from mrkernel.engines.delivery import deliver
+from mrkernel.engines.delivery import deliver, is_copied
 from mrkernel.engines.job import Job
 from mrkernel.errors import (
     ClusterError,
@@ -55,6 +56,8 @@ from mrkernel.shuffle.transfer import FrameSocket
 
 #: A blob up to this size travels in the frame of its job: one wake-up of the manager less.
 ALONG = 1 << 20
+logger = logging.getLogger("mrkernel.engines")
+
 #: Seconds a manager gets to answer a question.
 ANSWER_S = 30.0
 
@@ -130,7 +133,10 @@ class ManagerClient(Cluster):
             for piece in pieces:
                 self._send(piece)
         job_id = self._accepted(
-            lambda ticket: Submit(ticket, prepared.spec, prepared.splits), JobSpecError, along
+            lambda ticket: Submit(ticket, prepared.spec, prepared.splits),
+            JobSpecError,
+            along,
+            ours=True,
         )
         return self._follow(
             job_id,
@@ -229,15 +235,30 @@ class ManagerClient(Cluster):
         return ticket, future
 
     def _accepted(
-        self, make: Any, error: type[MRKernelError], along: Sequence[Message] = ()
+        self,
+        make: Any,
+        error: type[MRKernelError],
+        along: Sequence[Message] = (),
+        *,
+        ours: bool = False,
     ) -> JobId:
+        """Ask for a job; ``ours``: it is submitted by this, so an interrupt must not orphan it."""
         ticket, future = self._ticket()
-        self._send(*along, make(ticket))
-        answer = self._answer(future)
+        try:
+            self._send(*along, make(ticket))
+            answer = self._answer(future)
+        except KeyboardInterrupt:
+            if ours:  # it may be accepted all the same, with nobody left to cancel it
+                future.add_done_callback(self._cancel_accepted)
+            raise
         if isinstance(answer, Refused):
             raise error(answer.sentence)
         job: JobId = answer.job
         return job
+
+    def _cancel_accepted(self, future: Future[Any]) -> None:
+        if not future.exception() and isinstance(future.result(), Accepted):
+            self._send(CancelJob(future.result().job))
 
     def _answer(self, future: Future[Any]) -> Any:
         try:
@@ -285,8 +306,14 @@ class ManagerClient(Cluster):
             self._settle(message)
             return
         running = self._running.get(message.job)
-        if running is not None and running.on_print is not None:
+        if running is None or running.on_print is None:
+            return
+        try:
             running.on_print(message.task, message.worker, message.text, message.dropped)
+        except Exception:
+            # A broken listener must not deafen everybody who waits on this thread.
+            running.on_print = None
+            logger.exception("what job %s prints is shown no more", message.job)
 
     def _settle_ticket(self, ticket: int, answer: Any) -> None:
         with self._books:
@@ -322,8 +349,10 @@ class ManagerClient(Cluster):
                 overwrite=running.overwrite,
                 release=partial(self.release, ended.job),
             )
-            self._send(ReleaseJob(ended.job, runs_only=True))
-        except (MRKernelError, OSError) as error:
+            if is_copied(ended):
+                # What lies on workers only may have to be made again: its inputs stay as well.
+                self._send(ReleaseJob(ended.job, runs_only=True))
+        except Exception as error:  # noqa: BLE001 - whoever waits for the result raises it
             running.job.fail(error)
             return
         running.job.succeed(result)

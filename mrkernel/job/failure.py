@@ -56,6 +56,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
                 lines.append(f"    {frame.code.strip()}")
         if self.error_type:
             lines.append(f"{self.error_type}: {self.message}" if self.message else self.error_type)
+        elif self.message:
+            lines.append(self.message)  # the last words of a process that died
         if self.where:
             lines.append(f"at {self.where}")
         if self.record:

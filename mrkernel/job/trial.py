@@ -7,6 +7,7 @@ no cost and can be killed; it answers in plain text through a pipe.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import select
 import signal
@@ -76,6 +77,7 @@ def _be_the_trial(trial: Callable[[], Preflight], reading: int, writing: int) ->
     try:
         os.close(reading)
         os.setpgid(0, 0)
+        faulthandler.disable()  # a crash is told in a sentence
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDWR)

@@ -89,6 +89,8 @@ def jobs() -> dict[str, Job]:
         "of the reducer's own, of numpy": Job(pairs_of, each([(1, 2), (2, 3)]), numpy_own_keys),
         "ints": Job(pairs_of, each(ints, ints[:99])),
         "floats": Job(pairs_of, each(floats, [(0.5, 0), (-0.0, 1)])),
+        "negative zeros": Job(pairs_of, each([(-0.0, 1), (0.5, 2)], [(-0.0, 3)])),
+        "negative zeros, many": Job(pairs_of, each([(-float(n % 9), n) for n in range(4500)])),
         "ints here, floats there": Job(pairs_of, each(floats, ints, [(True, -1), (math.nan, -2)])),
         "big ints there": Job(pairs_of, each(ints, [(2**64, 1), (1.0, 2)])),
         "texts": Job(pairs_of, each(many(str), many("key-{:09d}".format))),
