@@ -248,7 +248,9 @@ def test_a_combiner_that_changes_its_key(place: Any) -> None:
 
     said = refused(place, TaskFailedError, pair, range(60), "sum", combiner=combiner)
     assert matches(
-        r"combiner yields the key 3\d in the group 3\d: a combiner must keep its key", said
+        # Two map tasks have such keys, and whichever is first ends the job.
+        r"combiner yields the key \d\d in the group \d\d: a combiner must keep its key",
+        said,
     )
 
 
