@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import sequential
 from hypothesis import given, settings
 from job_strategies import any_job
-from jobs import Job, functions, keys, looks, numbers, run, values
+from jobs import Job, functions, keys, looks, numbers, pairs_of, run, values
 from oracle import exactly
 
 import mrkernel
@@ -51,6 +52,24 @@ def expected_of(case: str) -> tuple[list[Any], list[str]]:
 def test_the_answer_is_that_of_the_oracle(engine: Any, case: str, tmp_path: Path) -> None:
     wanted = expected_of(case)
     assert answer(run(CASES[case], engine, tmp_path), len(wanted[0])) == wanted
+
+
+def test_the_order_of_keys_is_the_one_that_was_promised(engine: Any) -> None:
+    """Written out, because the oracle asks ``encode``, which may be wrong."""
+    pairs = [(key, 1) for key in [*keys.EVERY, *reversed(keys.EVERY)]]
+    found = list(mrkernel.run(pairs_of, [pairs], "sum", on=engine, reduce_tasks=3))
+    nan, inf = math.nan, math.inf
+    assert list(map(repr, found)) == [
+        *map(repr, [(None, 2), (-inf, 2), (-(2**70), 2), (-(2**63), 2), (-1, 2), (False, 8)]),
+        *map(repr, [(5e-324, 2), (0.5, 2), (True, 8), (3, 2), (2**53, 4), (2**53 + 1, 2)]),
+        *map(repr, [(2**63, 2), (2**70, 2), (1e308, 2), (2**1100, 2), (inf, 2), (nan, 4)]),
+        *map(repr, [("", 2), ("1", 2), ("None", 2), ("a", 4), ("a\x00", 2), ("a\x00b", 2)]),
+        *map(repr, [("ab", 2), ("red", 4), ("x" * 300, 2), ("é", 2), ("\ud800", 2)]),
+        *map(repr, [("\U0001f600", 2), (b"", 2), (b"\x00", 2), (b"1", 2), (b"a", 2)]),
+        *map(repr, [(b"\xff", 2), ((), 2), ((0,), 4), ((True,), 6), ((1, 2), 4)]),
+        *map(repr, [((2**70, "\ud800"), 2), (("a",), 2), (("a", b""), 4), (("a", ()), 2)]),
+        *map(repr, [(("a", (None, nan)), 2), (((),), 2), ((("a", 1), ("a", 1.0)), 2)]),
+    ]
 
 
 @given(any_job())
