@@ -60,7 +60,7 @@ def parse_bytes(text: str) -> int:
     unit = plain[-1:] if plain[-1:] in ("k", "m", "g") else ""
     try:
         size = int(float(plain.removesuffix(unit)) * _UNITS[unit])
-    except ValueError:
+    except (ValueError, OverflowError):  # no number, or an infinite one
         size = 0
     if size < 1:
         raise ValueError("a size in bytes, such as 500000, 64M or 1G")
@@ -95,6 +95,20 @@ def parse_seconds(text: str) -> float:
     if not seconds > 0:
         raise ValueError("a number of seconds greater than 0")
     return seconds
+
+
+def parse_switch(text: str) -> bool:
+    """Read whether a switch is on.
+
+    Raises:
+        ValueError: it says neither.
+    """
+    plain = text.strip().lower()
+    if plain in ("1", "true", "yes", "on"):
+        return True
+    if plain in ("", "0", "false", "no", "off"):
+        return False
+    raise ValueError("1, true, yes or on; or 0, false, no or off")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,9 +208,10 @@ def _checked(name: str, value: Any, details: Mapping[str, Any], said: str) -> An
     if value is None:
         return None
     if details["metavar"] is None:
-        if isinstance(value, str):
-            return value.lower() not in ("", "0", "false", "no", "off")
-        return bool(value)
+        try:
+            return parse_switch(value) if isinstance(value, str) else bool(value)
+        except ValueError as error:
+            raise JobSpecError(f"{said}={value!r}: write {error}") from None
     if details["parse"] is str:
         return value
     try:

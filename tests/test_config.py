@@ -53,7 +53,9 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "M", "1T", "many", "1,000", "0.5", "nan", "1 2"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "M", "1T", "many", "1,000", "0.5", "nan", "inf", "1 2"]
+)
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="a size in bytes, such as 500000, 64M or 1G"):
         parse_bytes(text)
@@ -126,7 +128,7 @@ def test_what_makes_no_sense_is_refused(given_: dict[str, Any], said: str) -> No
 def test_every_door_takes_what_it_offers_and_nothing_else(door: str) -> None:
     for field in fields(JobOptions):
         text = {parse_bytes: "1M", parse_count: "2", parse_seconds: "3"}
-        value = text.get(field.metadata["parse"], "x")
+        value = text.get(field.metadata["parse"], "x") if field.metadata["metavar"] else "on"
         if door in field.metadata["doors"]:
             made = JobOptions.from_keywords({field.name: value}, door)
             assert getattr(made, field.name) is not None
@@ -161,6 +163,15 @@ def test_a_variable_that_makes_no_sense_is_called_by_its_name(
 def test_a_switch_in_a_variable(monkeypatch: pytest.MonkeyPatch, text: str, on: bool) -> None:
     monkeypatch.setenv("MRKERNEL_SORT_VALUES", text)
     assert JobOptions.from_keywords({}).sort_values is on
+
+
+def test_a_switch_that_says_neither(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "='nope': write 1, true, yes or on; or 0, false, no or off"
+    with pytest.raises(JobSpecError, match=f"^sort_values{said}"):
+        JobOptions.from_keywords({"sort_values": "nope"})
+    monkeypatch.setenv("MRKERNEL_SORT_VALUES", "nope")
+    with pytest.raises(JobSpecError, match=f"^MRKERNEL_SORT_VALUES{said}"):
+        JobOptions.from_keywords({})
 
 
 def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

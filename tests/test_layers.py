@@ -78,6 +78,7 @@ PURE = (
     "job/plan.py",
     "job/spec.py",
     "data/splits.py",
+    "data/pickles.py",
 )
 
 #: What needs or makes a clock, chance, a connection, a thread or a process.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 #: The sums of 100,000 tasks stay within 64 bits, which is what messages can carry.
-MOST = 1 << 46
+MOST = 1 << 45
 
 _counts: dict[str, int] = {}
 _collecting = threading.RLock()

@@ -282,11 +282,11 @@ class Jobs:
         )
 
     def _place(self, task: Task) -> PartPlace | None:
-        """Where the part of a DONE task is; None when it is empty, or lost after delivery."""
+        """Where the part of a DONE task is, an empty one too; None when it was lost."""
         part = task.part
         assert task.holder is not None
         holder = self._books.workers.get(task.holder)
-        if part is None or not part.pairs or (holder is None and part.data is None):
+        if part is None or (holder is None and part.pairs and part.data is None):
             return None
         return PartPlace(
             index=task.index,

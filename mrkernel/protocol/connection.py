@@ -148,9 +148,9 @@ class Connection:
             return
         try:
             frame = frame_of(*messages)
-        except LocalProtocolError:
+        except (LocalProtocolError, OverflowError, TypeError, ValueError):
             # A word that cannot be said must not just be missing: the peer sees the end instead.
-            logger.exception("a connection was closed: what it was to be told is too long")
+            logger.exception("a connection was closed: what it was to be told cannot be encoded")
             self._stream.close()
             return
         # Nobody waits for it: a write that fails shows as the end of the reading side.

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from mrkernel.data import pickles
 from mrkernel.shuffle import pickling
 
 #: Shorter columns stay Python lists: pickling them is as fast, and importing Arrow is not.
@@ -270,7 +269,7 @@ def load(buffer: bytes | memoryview) -> Column:
     tag, _, size = _HEAD.unpack_from(buffer)
     body = memoryview(buffer)[_HEAD.size :]
     if tag == b"L":
-        return ListColumn(pickles.loads(body))
+        return ListColumn(pickling.loads(body))
     import numpy as np
 
     if tag == b"I" or tag == b"F":

@@ -62,7 +62,7 @@ def partitions_of(
 def _ask(partitioner: Partitioner, key: Any, partitions: int) -> int:
     try:
         answer: Any = partitioner(key, partitions)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         failure = user_failure(error, role="the partitioner", where=f"key {short(key)}")
         raise UserCodeError(failure) from error
     kind = type(answer)

@@ -16,7 +16,8 @@ from fractions import Fraction
 from itertools import chain
 from typing import Any
 
-from mrkernel.job.failure import Failure, UserCodeError
+from mrkernel.data import pickles
+from mrkernel.job.failure import Failure, UserCodeError, user_failure
 
 #: Values without parts, or whose parts nobody can tell apart by identity.
 _LEAVES = frozenset(
@@ -48,8 +49,20 @@ def dumps(values: list[Any]) -> bytes:
 
 
 def loads(data: bytes | memoryview) -> list[Any]:
-    """Unpickle a block written by `dumps`."""
-    return pickle.loads(data)  # type: ignore[no-any-return]  # noqa: S301 (our own job's data)
+    """Unpickle a block written by `dumps`.
+
+    Raises:
+        UserCodeError: the code that makes a value again (``__setstate__`` and the like) raised.
+    """
+    try:
+        return pickles.loads(data)  # type: ignore[no-any-return]
+    except (Exception, SystemExit) as error:
+        failure = user_failure(
+            error,
+            role="a value, when it was made again from what was sent,",
+            hint="yield plain data, or mend its __reduce__ or __setstate__",
+        )
+        raise UserCodeError(failure) from error
 
 
 def is_tree(values: Sequence[Any]) -> bool:

@@ -386,7 +386,9 @@ def _sorted_groups(batch: GroupBatch) -> Iterator[tuple[Any, Any]]:
     for key, values in batch:
         try:
             ordered = sorted(values)
-        except TypeError as error:
+        except MRKernelError:
+            raise  # the values could not be read
+        except Exception as error:
             failure = user_failure(
                 error,
                 role="--sort-values",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -235,6 +236,7 @@ def test_a_reducer_that_slips_late_is_told_by_its_group(place: Any) -> None:
         (lambda key, partitions: 0.0, "gave a float"),
         (lambda key, partitions: None, "gave a NoneType"),
         (lambda key, partitions: 1 // 0, "partitioner raised ZeroDivisionError"),
+        (lambda key, partitions: sys.exit(3), "partitioner raised SystemExit"),
     ],
 )
 def test_a_partitioner_out_of_range(place: Any, partitioner: Any, said: str) -> None:
@@ -271,6 +273,32 @@ def test_values_that_cannot_be_compared(place: Any) -> None:
     assert matches(r"--sort-values raised TypeError.*\(group 0\): values of one group must", said)
     said = refused(place, TaskFailedError, lambda r: pairs, [1], "sum")
     assert matches(r"group 0\): sum needs numbers: let the mapper yield int", said)
+
+
+class Fragile:
+    """Sent well, made again never, and not to be ordered for another reason than its type."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __setstate__(self, state: Any) -> None:
+        raise LookupError("no such shelf")
+
+    def __lt__(self, other: Any) -> bool:
+        raise LookupError("no such order")
+
+
+def count(key: int, values: Any) -> int:
+    return len(values)
+
+
+def fragile(record: int) -> Iterator[tuple[int, Any]]:
+    yield record // 100, Fragile(record) if record >= 100 else record  # late: no trial meets it
+
+
+def test_values_whose_own_code_fails(place: Any) -> None:
+    said = refused(place, TaskFailedError, fragile, range(200), count, sort_values=True)
+    assert matches(r"LookupError: '?no such (shelf|order)", said)
 
 
 def test_functions_that_cannot_be_sent_are_told_by_variable(cluster: Any) -> None:

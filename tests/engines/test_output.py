@@ -49,6 +49,21 @@ def test_parts_and_manifest(place: Any, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["out"]
 
 
+@pytest.mark.parametrize(("records", "files"), [([1, 2], 6), ([], 6)])
+def test_a_part_without_pairs_is_an_empty_file(
+    place: Any, tmp_path: Path, records: list[int], files: int
+) -> None:
+    output = tmp_path / "out"
+    result = mrkernel.run(
+        lambda n: [(n, 1)], records, "sum", on=place, reduce_tasks=files, output=output
+    )
+    assert [path.name for path in result.paths] == [f"part-{n:05d}" for n in range(files)]
+    assert lines_of(output) == [
+        f"{key}\t{value}" for n in range(files) for key, value in result.part(n)
+    ]
+    assert sorted(result) == [(n, 1) for n in records]
+
+
 def test_map_only_output_is_in_input_order(place: Any, tmp_path: Path) -> None:
     options = {"mapper": lambda line: [(line, len(line))], "reducer": "none"}
     result = run(place, tmp_path / "out", **options)

@@ -236,8 +236,9 @@ def test_a_peer_that_breaks_the_protocol_later_is_shown_out(said: bytes, why: st
     run(test)
 
 
-def test_a_word_that_is_too_long_ends_the_connection(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("word", ["x" * 2000, 1 << 70, object()])
+def test_a_word_that_cannot_be_said_ends_the_connection(
+    word: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Better than a peer that waits for ever for what was never sent."""
 
@@ -245,12 +246,12 @@ def test_a_word_that_is_too_long_ends_the_connection(
         connection = await connect(address)
         monkeypatch.setattr(framing, "MESSAGE_LIMIT", 1000)
         monkeypatch.setattr(framing.pack_control, "__defaults__", (1000,))
-        connection.send(Watch("x" * 2000))
+        connection.send(Watch(word))
         await server.left.wait()
         assert server.heard == []
 
     run(test)
-    assert "too long" in caplog.text
+    assert "cannot be encoded" in caplog.text
 
 
 def test_the_acceptor_says_nothing_before_it_is_spoken_to() -> None:
