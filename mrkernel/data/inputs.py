@@ -1,34 +1,43 @@
-"""Inputs as users name them (files, globs, directories, anything iterable) → splits."""
+"""Inputs as users name them (files, globs, directories, anything in memory) → splits."""
 
 from __future__ import annotations
 
 import difflib
 import glob
 import os
-import pickle
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
-from mrkernel.data.records import Batch, ItemBatch, RecordReader, open_split, splittable
+from mrkernel.data.csv_files import header_note, plan_csv
+from mrkernel.data.jsonl_reader import check_fields
+from mrkernel.data.memory import check_number, memory_splits
+from mrkernel.data.parquet_reader import plan_parquet
+from mrkernel.data.schemas import CsvSchema
 from mrkernel.data.splits import (
-    LARGEST_SPLIT,
     FileSplit,
     MemorySplit,
+    ParquetSplit,
     Split,
     pack_small,
     plan_splits,
+    target_size,
 )
+from mrkernel.data.text_files import splittable
 from mrkernel.errors import InputError
 
-__all__ = ["Batch", "ItemBatch", "RecordReader", "open_split", "resolve"]
-
-#: Map tasks per slot for items in memory: their cost is unknown, so a little more than slots.
-_MEMORY_TASKS_PER_SLOT = 2
-_MOST_TASKS = 100_000
+#: How files are named that are read as something else than lines.
+_FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+_PARQUET = b"PAR1"
 #: First bytes of files which are no text, and what to do about each.
 _NOT_TEXT = {
     b"\x1f\x8b": ("gzip", "decompress it first (gunzip)"),
@@ -36,17 +45,41 @@ _NOT_TEXT = {
     b"\xfd7zXZ\x00": ("xz", "decompress it first (unxz)"),
     b"\x28\xb5\x2f\xfd": ("zstd", "decompress it first (unzstd)"),
     b"PK\x03\x04": ("zip", "unpack it first (unzip)"),
-    b"PAR1": ("Parquet", "pass the table itself, {pyarrow.parquet.read_table(path)}"),
+    _PARQUET: ("Parquet", "pass --format parquet, or leave --format out and name it *.parquet"),
 }
+_FIRST_BYTES = frozenset(magic[:1] for magic in _NOT_TEXT)
 _NOT_TEXT_SUFFIXES = {
     ".gz": b"\x1f\x8b",
     ".bz2": b"BZh",
     ".xz": b"\xfd7zXZ\x00",
     ".zst": b"\x28\xb5\x2f\xfd",
     ".zip": b"PK\x03\x04",
-    ".parquet": b"PAR1",
+    ".parquet": _PARQUET,
 }
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a job reads.
+
+    Attributes:
+        splits: one map task each; at least one.
+        schemas: of the CSV inputs, to which their splits refer by number.
+        notes: sentences the user should read.
+    """
+
+    splits: list[Split]
+    schemas: tuple[CsvSchema, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Files:
+    """What one input names: files, each whole, in order, and what they turn into."""
+
+    files: list[FileSplit]
+    splits: list[FileSplit | ParquetSplit] = field(default_factory=list)
 
 
 def resolve(
@@ -56,14 +89,18 @@ def resolve(
     slots: int = 1,
     cwd: Path | None = None,
     encoding: str = "utf-8",
+    errors: str = "strict",
     names: Sequence[str | None] | None = None,
-) -> list[Split]:
+    format: str = "auto",
+    columns: tuple[str, ...] | None = None,
+) -> Inputs:
     """Turn what the user passed as inputs into splits, one map task each.
 
-    Paths are read as lines, anything else as its items (DataFrame and Arrow table: rows as dicts).
-    Order is that of ``inputs``, within a glob or directory by path, within a file by offset. Names
-    that start with ``.`` or ``_`` are skipped in globs and directories, as Hadoop does; a directory
-    inside a directory is refused, because both reading and skipping it would surprise somebody.
+    Paths are read by their format, anything else as its items (DataFrame and Arrow table: rows as
+    dicts). Order is that of ``inputs``, within a glob or directory by path, within a file by
+    offset. Names that start with ``.`` or ``_`` are skipped in globs and directories, as Hadoop
+    does; a directory inside a directory is refused, because both reading and skipping it would
+    surprise somebody.
 
     Args:
         inputs: paths, globs, directories (str or Path), iterables, DataFrames, Arrow tables.
@@ -72,39 +109,40 @@ def resolve(
         slots: map tasks that can run at once.
         cwd: where relative paths begin; None: this process's directory.
         encoding: of the text files; UTF-16 and its like are never split.
+        errors: what to do with undecodable bytes, as in ``open``.
         names: what the user calls each in-memory input ("words"), for messages and keys.
+        format: of all files, one of ``config.FORMATS``; "auto": each by its name.
+        columns: that the mapper reads; None: it did not say.
 
     Returns: at least one split; an input without any record gives one split without records.
 
-    Raises: InputError: nothing matches, or a file is unreadable or no text; has ``path``.
+    Raises: InputError: nothing matches, or a file is unreadable, no text or not of its format, or
+        lacks a column; has ``path``.
     """
     if not inputs:
         raise InputError("the job has no input: name a file, a glob such as data/*.txt, or {items}")
     here = Path.cwd() if cwd is None else Path(cwd)
-    whole = not splittable(encoding)
-    # Sizes of all files decide together, so that the number of tasks fits the slots.
-    groups: list[list[tuple[str, os.stat_result]] | list[MemorySplit]] = []
-    files: list[tuple[str, os.stat_result]] = []
+    schemas: list[CsvSchema] = []
+    groups: list[_Files | list[MemorySplit]] = []
     unnamed = sum(not isinstance(each, (str, os.PathLike)) for each in inputs) > 1
     for number, given in enumerate(inputs):
         if isinstance(given, (str, os.PathLike)):
-            found = _files(given, here)
-            files.extend(found)
-            groups.append(found)
+            files = _whole_files(_files(given, here, format), format, len(schemas))
+            csv_files = [each for each in files if each.format == "csv" and each.size]
+            if csv_files:
+                text = format == "csv:text"
+                schemas.append(plan_csv(csv_files, encoding=encoding, errors=errors, text=text))
+            if columns is not None:
+                _check_columns(files, columns, schemas, encoding, errors)
+            groups.append(_Files(files))
             continue
         name = names[number] if names is not None and number < len(names) else None
         name = name or (f"input {number + 1}" if unnamed else "input")
-        groups.append(_memory_splits(_items_of(given, name), name, split_size, slots))
-    sizes = [info.st_size for _, info in files]
-    if split_size is not None:
-        _check_number(sum(-(-size // max(1, split_size)) for size in sizes), split_size)
-    if whole:
-        plans = [[(0, size)] if size else [] for size in sizes]
-    else:
-        plans = plan_splits(sizes, split_size, slots)
-    taken = iter(plans)
+        groups.append(memory_splits(given, name, split_size, slots, columns))
+    named = [group for group in groups if isinstance(group, _Files)]
+    _cut(named, split_size, slots, encoding, columns)
     splits: list[Split] = []
-    ranges: list[FileSplit] = []  # of files that stand beside each other
+    ranges: list[FileSplit | ParquetSplit] = []  # of files that stand beside each other
 
     def pack_ranges() -> None:
         # Whoever says how large a split shall be has thought about the tasks.
@@ -112,26 +150,117 @@ def resolve(
         ranges.clear()
 
     for group in groups:
-        for each in group:
-            if not isinstance(each, MemorySplit):
-                path, info = each
-                for start, end in next(taken):
-                    ranges.append(FileSplit(path, start, end, info.st_size, info.st_mtime_ns))
-            elif each.count:
-                pack_ranges()
-                splits.append(each)
+        if isinstance(group, _Files):
+            ranges.extend(group.splits)
+        elif any(each.count for each in group):
+            pack_ranges()
+            splits.extend(each for each in group if each.count)
     pack_ranges()
-    if splits:
-        return splits
-    if files:
-        path, info = files[0]
-        return [FileSplit(path, 0, 0, info.st_size, info.st_mtime_ns)]
-    empty: list[Split] = [e for group in groups for e in group if isinstance(e, MemorySplit)]
-    return empty[:1]
+    if not splits:
+        splits = _without_records(groups)
+    notes = filter(None, map(header_note, schemas))
+    return Inputs(splits, tuple(schemas), tuple(notes))
 
 
-def _files(given: str | os.PathLike[str], cwd: Path) -> list[tuple[str, os.stat_result]]:
-    """The text files that a path, glob or directory names, in order of path."""
+def _without_records(groups: list[_Files | list[MemorySplit]]) -> list[Split]:
+    """One split of an input that has no record."""
+    for group in groups:
+        if isinstance(group, _Files):
+            (first, *_) = group.files
+            # As lines: an empty file has neither header nor footer.
+            return [FileSplit(first.path, 0, 0, first.size, first.mtime_ns)]
+    memory: list[Split] = [group[0] for group in groups if isinstance(group, list)]
+    return memory[:1]
+
+
+def format_of(path: str, format: str = "auto") -> str:
+    """What a file is read as: "lines", "csv", "jsonl" or "parquet".
+
+    Args:
+        format: of all files, as the user gave it; "auto": by its name.
+    """
+    if format == "auto":
+        return _FORMATS.get(_suffix(path), "lines")
+    return format.partition(":")[0]
+
+
+def _suffix(path: str) -> str:
+    return path[path.rfind(".") :].lower()
+
+
+def _whole_files(
+    found: list[tuple[str, os.stat_result]], format: str, schema: int
+) -> list[FileSplit]:
+    whole = []
+    for path, info in found:
+        size, kind = info.st_size, format_of(path, format)
+        number = schema if kind == "csv" else 0
+        whole.append(FileSplit(path, 0, size, size, info.st_mtime_ns, kind, number))
+    return whole
+
+
+def _check_columns(
+    files: list[FileSplit],
+    columns: tuple[str, ...],
+    schemas: list[CsvSchema],
+    encoding: str,
+    errors: str,
+) -> None:
+    """See that what a mapper reads is there; of Parquet files when they are cut."""
+    looked_at: set[str] = set()
+    for file in files:
+        if file.format in looked_at or not file.size:
+            continue
+        looked_at.add(file.format)
+        if file.format == "csv":
+            schemas[file.schema].chosen(columns)
+        elif file.format == "jsonl":
+            check_fields(file, columns, encoding, errors)
+        elif file.format == "lines":
+            raise InputError(
+                f"{file.path} is read as lines, which have no columns: leave @mrkernel.reads out, "
+                "or pass its --format",
+                file.path,
+            )
+
+
+def _cut(
+    groups: list[_Files],
+    split_size: int | None,
+    slots: int,
+    encoding: str,
+    columns: tuple[str, ...] | None,
+) -> None:
+    """Cut all files; their sizes decide together, so that the number of tasks fits the slots."""
+    files = [file for group in groups for file in group.files]
+    sizes = [file.size for file in files]
+    if split_size is not None:
+        text = (file.size for file in files if file.format != "parquet")  # has few row groups
+        check_number(sum(-(-size // max(1, split_size)) for size in text), split_size)
+    plans = plan_splits(sizes, split_size, slots)
+    target = target_size(sum(sizes), split_size, slots)
+    whole = not splittable(encoding)
+    taken = iter(plans)
+    for group in groups:
+        for file in group.files:
+            ranges = next(taken)
+            if file.format == "parquet":
+                group.splits.extend(plan_parquet(file, target, columns) if file.size else ())
+            elif len(ranges) == 1 or (whole and ranges):
+                group.splits.append(file)
+            else:
+                group.splits.extend(
+                    FileSplit(
+                        file.path, start, end, file.size, file.mtime_ns, file.format, file.schema
+                    )
+                    for start, end in ranges
+                )
+
+
+def _files(
+    given: str | os.PathLike[str], cwd: Path, format: str
+) -> list[tuple[str, os.stat_result]]:
+    """The files that a path, glob or directory names, in order of path."""
     text = os.fspath(given)
     if not text.strip():
         raise InputError("an input path is empty: name a file, a glob or a directory", text)
@@ -153,9 +282,9 @@ def _files(given: str | os.PathLike[str], cwd: Path) -> list[tuple[str, os.stat_
         info = _stat(path)
         if stat.S_ISDIR(info.st_mode):
             if "**" not in text:  # a recursive glob has named the files below as well
-                files.extend(_directory(path))
+                files.extend(_directory(path, format))
         else:
-            files.append((path, _check_text(path, info)))
+            files.append((path, _check_readable(path, info, format)))
     if not files:
         raise InputError(
             f"{text} holds no files to read (names starting with . or _ are skipped): "
@@ -180,7 +309,7 @@ def _globbed(pattern: str, text: str) -> list[str]:
     return paths
 
 
-def _directory(path: str) -> list[tuple[str, os.stat_result]]:
+def _directory(path: str, format: str) -> list[tuple[str, os.stat_result]]:
     try:
         names = sorted(os.listdir(path))  # noqa: PTH208 - names, not paths
     except OSError as error:
@@ -200,7 +329,7 @@ def _directory(path: str) -> list[tuple[str, os.stat_result]]:
                 f"or {os.path.join(path, '*.txt')} for some",  # noqa: PTH118
                 below,
             )
-        files.append((below, _check_text(below, info)))
+        files.append((below, _check_readable(below, info, format)))
     return files
 
 
@@ -217,8 +346,8 @@ def _stat(path: str) -> os.stat_result:
         ) from error
 
 
-def _check_text(path: str, info: os.stat_result) -> os.stat_result:
-    """Refuse what cannot be read as lines; opening it is the only proof that it is readable."""
+def _check_readable(path: str, info: os.stat_result, format: str) -> os.stat_result:
+    """Refuse what cannot be read as text; opening it is the only proof that it is readable."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -237,16 +366,21 @@ def _check_text(path: str, info: os.stat_result) -> os.stat_result:
         raise InputError(
             f"{path} cannot be read ({error.strerror}): check its permissions", path
         ) from error
-    magic = next((m for m in _NOT_TEXT if head.startswith(m)), None)
-    if magic in (b"BZh", b"PAR1") and head[4:].isascii() and head[4:10] != b"1AY&SY":
+    magic = None
+    if head[:1] in _FIRST_BYTES:
+        magic = next((m for m in _NOT_TEXT if head.startswith(m)), None)
+    if magic in (b"BZh", _PARQUET) and _is_text(head[4:]) and head[4:10] != b"1AY&SY":
         magic = None  # letters that a text may begin with, too
-    if magic is None:
-        suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
-        magic = _NOT_TEXT_SUFFIXES.get(suffix) if info.st_size else None
-    if magic is not None:
+    if magic is None and info.st_size:
+        magic = _NOT_TEXT_SUFFIXES.get(_suffix(path))
+    if magic is not None and not (magic == _PARQUET and format_of(path, format) == "parquet"):
         kind, advice = _NOT_TEXT[magic]
         raise InputError(f"{path} is a {kind} file, not text: {advice}", path)
     return info
+
+
+def _is_text(data: bytes) -> bool:
+    return data.isascii() and "".join(data.decode().split()).isprintable()
 
 
 def _no_match(text: str, pattern: str) -> InputError:
@@ -276,129 +410,3 @@ def _no_match(text: str, pattern: str) -> InputError:
     said = f"no file matches {text}" if glob.has_magic(text) else f"there is no file {text}"
     at = "" if os.path.isabs(text) else f" in {os.path.split(pattern.removesuffix(text))[0]}"  # noqa: PTH117
     return InputError(f"{said}{at}: {advice}", text)
-
-
-def _items_of(given: Any, name: str) -> list[Any]:
-    """The records of an in-memory input; rows of tables as dicts."""
-    kind = type(given)
-    module = kind.__module__.partition(".")[0]
-    if module == "pandas" and kind.__name__ == "DataFrame":
-        if not given.columns.is_unique:
-            twice = sorted({str(c) for c in given.columns[given.columns.duplicated()]})
-            raise InputError(
-                f"the DataFrame {name} has two columns called {twice[0]!r}: rename one", name
-            )
-        rows: list[Any] = given.to_dict("records")
-        return rows
-    if isinstance(given, (list, tuple, range)):
-        return list(given)
-    if isinstance(given, dict):
-        raise InputError(f"{name} is a dict: write {{{name}.items()}} for its pairs", name)
-    if isinstance(given, (bytes, bytearray, memoryview)):
-        raise InputError(
-            f"{name} is {kind.__name__}, neither a path nor a list of records: "
-            "write {data.decode().splitlines()} for its lines",
-            name,
-        )
-    if module == "pyarrow" and hasattr(given, "to_pylist") and not hasattr(given, "schema"):
-        values: list[Any] = given.to_pylist()
-        return values
-    if hasattr(given, "__arrow_c_stream__") and module != "pandas":
-        import pyarrow as pa
-
-        return list(pa.table(given).to_pylist())
-    if hasattr(given, "read") and hasattr(given, "name"):
-        raise InputError(f"{name} is an open file: pass its path, {given.name!r}", name)
-    if not isinstance(given, Iterable):
-        if isinstance(given, FunctionType):
-            called = given.__name__
-            raise InputError(f"{name} is the function {called}: call it, {{{called}()}}", name)
-        raise InputError(
-            f"{name} ({kind.__name__}) has no items: pass a path, a list or a DataFrame",
-            name,
-        )
-    return list(given)
-
-
-def _check_number(tasks: int, split_size: int) -> None:
-    """Refuse so many tasks that nobody could hold them; 100,000 of the largest make 6 TB."""
-    if tasks > _MOST_TASKS:
-        raise InputError(
-            f"a split size of {split_size} bytes makes {tasks:,} map tasks: write a larger one, or "
-            "leave it out"
-        )
-
-
-def _memory_splits(
-    items: list[Any], name: str, split_size: int | None, slots: int
-) -> list[MemorySplit]:
-    """Pickle items into splits of about ``split_size`` bytes, or a few per slot."""
-    if not items:
-        data = _pickled(items, name, 0)
-        return [MemorySplit(name, 0, 0, data, "", len(data))]
-    if split_size is None:
-        count = -(-len(items) // min(len(items), _MEMORY_TASKS_PER_SLOT * max(1, slots)))
-        limit = LARGEST_SPLIT
-    else:
-        limit = max(1, split_size)
-        count = 1 if limit == 1 else _items_in(items, limit, name)
-        _check_number(-(-len(items) // count), limit)
-    splits: list[MemorySplit] = []
-    at = 0
-    for piece in _pieces(items, count):
-        splits.extend(_fitting(piece, name, at, limit))
-        at += len(piece)
-    return splits
-
-
-def _pieces(items: list[Any], count: int) -> Iterator[list[Any]]:
-    return (items[at : at + count] for at in range(0, len(items), count))
-
-
-def _items_in(items: list[Any], limit: int, name: str) -> int:
-    """About how many items make ``limit`` pickled bytes, judged by the first hundred."""
-    sample = items[:100]
-    return max(1, limit * len(sample) // max(1, len(_pickled(sample, name, 0))))
-
-
-def _fitting(items: list[Any], name: str, first: int, limit: int) -> Iterator[MemorySplit]:
-    """One split, or several where the items pickle to clearly more than ``limit`` bytes."""
-    data = _pickled(items, name, first)
-    if len(items) > 1 and len(data) > limit * 1.25:
-        count = max(1, min(len(items) // 2, int(len(items) * limit / len(data))))
-        for piece in _pieces(items, count):
-            yield from _fitting(piece, name, first, limit)
-            first += len(piece)
-        return
-    yield MemorySplit(name, first, len(items), data, "", len(data))
-
-
-def _pickled(items: list[Any], name: str, first: int) -> bytes:
-    try:
-        data = pickle.dumps(items, 5)
-    except Exception:  # noqa: BLE001 - any __reduce__ may raise anything; the next line decides
-        data = b"__main__"
-    if b"__main__" not in data:
-        return data
-    # Classes of the notebook must travel by value: their module exists only there.
-    import cloudpickle
-
-    try:
-        by_value: bytes = cloudpickle.dumps(items, 5)
-    except Exception as error:
-        for index, item in enumerate(items):
-            try:
-                cloudpickle.dumps(item, 5)
-            except Exception as cause:
-                kind = type(item)
-                raise InputError(
-                    f"{name}[{first + index}] is a {kind.__module__}.{kind.__qualname__} and "
-                    f"cannot be sent to a worker ({cause}): pass plain data such as dicts, "
-                    "tuples and strings",
-                    name,
-                    first + index,
-                ) from cause
-        raise InputError(
-            f"{name} cannot be sent to a worker ({error}): pass plain data", name
-        ) from error
-    return by_value

@@ -19,14 +19,16 @@ TASKS_PER_SLOT = 3
 SLOP = 0.1
 
 
-class FileSplit(msgspec.Struct, frozen=True, gc=False, tag="file"):
-    """Lines of a file: those whose first byte lies from ``start`` to before ``end``."""
+class FileSplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="file"):
+    """Records of a text file: those whose first byte lies from ``start`` to before ``end``."""
 
     path: str  #: absolute
     start: int  #: byte
     end: int  #: byte; at most ``size``
     size: int  #: bytes of the whole file when the job was planned
     mtime_ns: int  #: of the file when the job was planned; 0: not checked
+    format: str = "lines"  #: "lines", "csv" or "jsonl"
+    schema: int = 0  #: of csv: which of the job's schemas has its columns
 
     @property
     def nbytes(self) -> int:
@@ -43,19 +45,37 @@ class FileSplit(msgspec.Struct, frozen=True, gc=False, tag="file"):
         return f"{name} {self.start / size:.4g}–{self.end / size:.4g} {unit}"
 
 
-class MemorySplit(msgspec.Struct, frozen=True, gc=False, tag="memory"):
-    """Items of an in-memory input, as one pickled list."""
+class ParquetSplit(msgspec.Struct, frozen=True, gc=False, tag="parquet"):
+    """Neighbouring row groups of a Parquet file."""
+
+    path: str  #: absolute
+    groups: tuple[int, int]  #: the first row group, and the one after the last
+    first: int  #: number of the first row in the file, from 0
+    rows: int
+    nbytes: int  #: of input, about: the groups' share of the file
+    size: int  #: bytes of the whole file when the job was planned
+    mtime_ns: int  #: of the file when the job was planned; 0: not checked
+
+    @property
+    def label(self) -> str:
+        """What it reads, for people: ``a.parquet rows 0–65,536``."""
+        return f"{PurePath(self.path).name} rows {self.first:,}–{self.first + self.rows:,}"
+
+
+class MemorySplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="memory"):
+    """Items of an in-memory input, as one pickled list or as an Arrow stream."""
 
     name: str  #: what the user calls the input
     first: int  #: index of the first item, from 0 over the whole input
     count: int
-    data: bytes | None  #: the pickled list; None: stored under ``blob``
-    blob: str = ""  #: where the manager keeps the pickled list; "": in ``data``
-    size: int = 0  #: bytes of the pickled list, wherever it is
+    data: bytes | None  #: the pickled list or Arrow stream; None: stored under ``blob``
+    blob: str = ""  #: where the manager keeps them; "": in ``data``
+    size: int = 0  #: bytes of the list or stream, wherever it is
+    arrow: bool = False  #: it is an Arrow IPC stream of a table, whose rows are the items
 
     @property
     def nbytes(self) -> int:
-        """Bytes of input: the pickled items."""
+        """Bytes of input: the pickled or Arrow items."""
         return self.size
 
     @property
@@ -67,7 +87,7 @@ class MemorySplit(msgspec.Struct, frozen=True, gc=False, tag="memory"):
 class PackedSplit(msgspec.Struct, frozen=True, gc=False, tag="packed"):
     """Many small files for one map task: each alone would cost more than its records."""
 
-    files: tuple[FileSplit, ...]
+    files: tuple[FileSplit | ParquetSplit, ...]
 
     @property
     def nbytes(self) -> int:
@@ -80,7 +100,7 @@ class PackedSplit(msgspec.Struct, frozen=True, gc=False, tag="packed"):
         return f"{PurePath(self.files[0].path).name} and {len(self.files) - 1} more files"
 
 
-Split = FileSplit | MemorySplit | PackedSplit
+Split = FileSplit | ParquetSplit | MemorySplit | PackedSplit
 
 
 def target_size(total: int, split_size: int | None, slots: int) -> int:
@@ -114,7 +134,30 @@ def plan_splits(
     return plans
 
 
-def pack_small(splits: Sequence[FileSplit], slots: int) -> list[FileSplit | PackedSplit]:
+def plan_groups(weights: Sequence[int], target: int) -> list[tuple[int, int]]:
+    """Put neighbouring row groups together until they make a split.
+
+    Args:
+        weights: bytes of each row group.
+        target: bytes of a split, about.
+
+    Returns: (first group, the one after the last) of each split, in order and without gaps.
+    """
+    ranges = []
+    first = held = 0
+    for group, weight in enumerate(weights):
+        if group > first and held + weight // 2 > target:
+            ranges.append((first, group))
+            first, held = group, 0
+        held += weight
+    if weights:
+        ranges.append((first, len(weights)))
+    return ranges
+
+
+def pack_small(
+    splits: Sequence[FileSplit | ParquetSplit], slots: int
+) -> list[FileSplit | ParquetSplit | PackedSplit]:
     """Put neighbours together where there are many more splits than slots need.
 
     Args:
@@ -125,8 +168,8 @@ def pack_small(splits: Sequence[FileSplit], slots: int) -> list[FileSplit | Pack
     if len(splits) <= wanted:
         return list(splits)
     enough = min(LARGEST_SPLIT, -(-sum(split.nbytes for split in splits) // wanted))
-    packs: list[FileSplit | PackedSplit] = []
-    held: list[FileSplit] = []
+    packs: list[FileSplit | ParquetSplit | PackedSplit] = []
+    held: list[FileSplit | ParquetSplit] = []
     held_bytes = 0
     for split in splits:
         if held and held_bytes + split.nbytes > enough:
@@ -139,5 +182,5 @@ def pack_small(splits: Sequence[FileSplit], slots: int) -> list[FileSplit | Pack
     return packs
 
 
-def _packed(splits: list[FileSplit]) -> FileSplit | PackedSplit:
+def _packed(splits: list[FileSplit | ParquetSplit]) -> FileSplit | ParquetSplit | PackedSplit:
     return splits[0] if len(splits) == 1 else PackedSplit(tuple(splits))

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from mrkernel.data.inputs import open_split, resolve
-from mrkernel.data.splits import FileSplit, MemorySplit
+from mrkernel.data import inputs
+from mrkernel.data.records import open_split
+from mrkernel.data.splits import FileSplit, MemorySplit, Split
 from mrkernel.errors import InputError
 
 
@@ -23,8 +24,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def names(folder: Path, *inputs: Any) -> list[str]:
-    found = resolve(list(inputs), cwd=folder)
+def resolve(given: list[Any], **options: Any) -> list[Split]:
+    return inputs.resolve(given, **options).splits
+
+
+def names(folder: Path, *given: Any) -> list[str]:
+    found = resolve(list(given), cwd=folder)
     return [os.path.relpath(each.path, folder) for each in found if isinstance(each, FileSplit)]
 
 
@@ -95,13 +100,13 @@ def test_no_input_at_all() -> None:
 def test_files_that_are_no_text(folder: Path) -> None:
     (folder / "a.gz").write_bytes(gzip.compress(b"x"))
     (folder / "lies.txt").write_bytes(gzip.compress(b"x"))
-    (folder / "t.parquet").write_bytes(b"PAR1....")
+    (folder / "t").write_bytes(b"PAR1\x15\x04....")
     with pytest.raises(InputError, match=r"a\.gz is a gzip file, not text: decompress it first"):
         names(folder, "a.gz")
     with pytest.raises(InputError, match=r"lies\.txt is a gzip file"):
         names(folder, "lies.txt")
-    with pytest.raises(InputError, match="read_table"):
-        names(folder, "t.parquet")
+    with pytest.raises(InputError, match=r"t is a Parquet file, not text: pass --format parquet"):
+        names(folder, "t")
 
 
 def test_unreadable_and_odd_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,3 +231,56 @@ def test_classes_of_the_notebook_travel_by_value() -> None:
     assert split.data is not None
     (point,) = pickle.loads(split.data)
     assert point.x == 3
+
+
+def test_a_header_that_looks_like_data_is_told(folder: Path) -> None:
+    (folder / "a.tsv").write_text("key1\t10\nkey2\t20\n")
+    (folder / "b.csv").write_text("key,2024\nx,y\n")
+    found = inputs.resolve(["a.tsv"], cwd=folder)
+    assert found.notes == (
+        "the first line of a.tsv (key1, 10) was read as its header: if it is data, pass "
+        "--format lines",
+    )
+    assert inputs.resolve(["b.csv"], cwd=folder).notes == ()
+    assert inputs.resolve(["a.tsv"], cwd=folder, format="lines").notes == ()
+
+
+def test_formats_by_name(folder: Path) -> None:
+    for name, format in (
+        ("a.CSV", "csv"),
+        ("a.tsv", "csv"),
+        ("a.ndjson", "jsonl"),
+        ("a.jsonl", "jsonl"),
+        ("a.parquet", "parquet"),
+        ("a.txt", "lines"),
+        ("a.csv.txt", "lines"),
+        ("part-0", "lines"),
+    ):
+        assert inputs.format_of(name) == format, name
+        assert inputs.format_of(name, "csv:text") == "csv"
+    (folder / "a.log").write_text('{"a": 1}\n')
+    (split,) = resolve(["a.log"], cwd=folder, format="jsonl")
+    assert records(split) == [{"a": 1}]
+
+
+def test_each_input_has_a_schema_of_its_own(folder: Path) -> None:
+    (folder / "a.csv").write_text("a\n1\n")
+    (folder / "b.csv").write_text("b\n1.5\n")
+    found = inputs.resolve(["a.csv", "data/a.txt", "b.csv"], cwd=folder)
+    assert [(schema.names, schema.types) for schema in found.schemas] == [
+        (("a",), ("int",)),
+        (("b",), ("float",)),
+    ]
+    with pytest.raises(InputError, match=r"b\.csv has the columns b, but a\.csv has a"):
+        resolve(["*.csv"], cwd=folder)
+
+
+def test_the_plan_of_many_files_travels_small(folder: Path) -> None:
+    """What every map task's order carries: no schema, and nothing for lines."""
+    import msgspec
+
+    line = FileSplit("/a.txt", 0, 1000, 1000, 1)
+    table = FileSplit("/a.csv", 0, 1000, 1000, 1, "csv", 3)
+    assert b"format" not in msgspec.msgpack.encode(line)
+    assert len(msgspec.msgpack.encode(table)) < len(msgspec.msgpack.encode(line)) + 25
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(table), type=Split) == table

@@ -223,3 +223,23 @@ def test_items_from_memory() -> None:
     assert batch.keys() == [("words", 10), ("words", 11)]
     assert batch.where(1) == "words[11]"
     assert batch.nbytes == len(data)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces | st.lists(st.sampled_from([b"\n", b"a", b"\r\n", b'"', b"\x01", b","])))
+def test_a_table_of_lines_has_the_same_lines(tmp_path: Path, parts: list[bytes]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"".join(parts))
+    for errors in ("strict", "replace"):
+        for block in (7, 1 << 20):
+            lines, from_tables, counted = [], [], 0
+            try:
+                for batch in open_split(split_of(path), errors=errors, block=block):
+                    counted += len(batch)
+                    from_tables += batch.table()["line"].to_pylist()
+                    lines += batch.records
+            except InputError:
+                assert errors == "strict"
+                continue
+            assert from_tables == lines
+            assert counted == len(lines)

@@ -1,0 +1,204 @@
+"""Batches: records that were read together, as Python objects or as a table, and their places.
+
+Whoever makes a batch says what it holds; records, tables and keys that nobody asks for are never
+made. ``records`` of a table are dicts, made from its columns at the speed of C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from itertools import accumulate, repeat
+from typing import Any
+
+from mrkernel.data.tables import rows, table_of_items
+
+Key = tuple[str, int]
+
+
+class Batch:
+    """Records read together, and where each came from.
+
+    Attributes:
+        records: the records, in input order.
+        nbytes: bytes of input they took.
+    """
+
+    __slots__ = ("_keys", "nbytes", "records")
+
+    def __init__(self, records: list[Any], nbytes: int) -> None:
+        self.records = records
+        self.nbytes = nbytes
+        self._keys: list[Key] | None = None
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def key(self, index: int) -> Key:
+        """The key of record ``index`` of this batch: (path, byte offset) or (name, index)."""
+        return self.keys()[index]
+
+    def keys(self) -> list[Key]:
+        """The keys of all records; worked out at the first call."""
+        if self._keys is None:
+            self._keys = self._all_keys()
+        return self._keys
+
+    def _all_keys(self) -> list[Key]:
+        raise NotImplementedError
+
+    def where(self, index: int) -> str:
+        """The place of record ``index`` for people: ``data/a.txt, byte 1234``."""
+        raise NotImplementedError
+
+    def table(self) -> Any:
+        """The records as a ``pyarrow.Table``.
+
+        Raises: InputError: Arrow has no type for them; names the place.
+        """
+        raise NotImplementedError
+
+
+class ItemBatch(Batch):
+    """Items from memory; the key is (name, index over the whole input)."""
+
+    __slots__ = ("first", "name")
+
+    def __init__(self, records: list[Any], name: str = "items", first: int = 0, nbytes: int = 0):
+        super().__init__(records, nbytes)
+        self.name = name
+        self.first = first
+
+    def key(self, index: int) -> Key:
+        return self.name, self.first + index
+
+    def _all_keys(self) -> list[Key]:
+        first = self.first
+        return list(zip(repeat(self.name), range(first, first + len(self.records)), strict=False))
+
+    def where(self, index: int) -> str:
+        return f"{self.name}[{self.first + index}]"
+
+    def table(self) -> Any:
+        """The items as a table: dicts by their fields, all else as one column ``item``."""
+        return table_of_items(self.records, self.where(0), self.name)
+
+
+class LineBatch(Batch):
+    """Lines of a text file; the key is (path, byte offset of the line's first byte)."""
+
+    __slots__ = ("_base", "_encoding", "_text", "path")
+
+    def __init__(
+        self, records: list[Any], path: str, base: int, text: memoryview | str, encoding: str
+    ) -> None:
+        """``text`` is what the lines were cut from, ``base`` its first byte's place in the file."""
+        nbytes = (
+            len(text) if isinstance(text, memoryview) else len(text.encode(encoding, "replace"))
+        )
+        super().__init__(records, nbytes)
+        self.path = path
+        self._base = base
+        self._text = text
+        self._encoding = encoding
+
+    def key(self, index: int) -> Key:
+        return self.keys()[index] if index else (self.path, self._base)
+
+    def _all_keys(self) -> list[Key]:
+        starts = accumulate(self._lengths(), initial=self._base)
+        return list(zip(repeat(self.path, len(self.records)), starts, strict=False))
+
+    def _lengths(self) -> Iterator[int]:
+        """Bytes of each line with its end."""
+        if isinstance(self._text, memoryview):
+            return (len(line) + 1 for line in bytes(self._text).split(b"\n"))
+        encoding = self._encoding
+        newline = len("\n".encode(encoding))
+        lines = self._text.split("\n")
+        return (len(line.encode(encoding, "replace")) + newline for line in lines)
+
+    def where(self, index: int) -> str:
+        return f"{self.path}, byte {self.key(index)[1]}"
+
+    def table(self) -> Any:
+        """The lines as a table of one column, ``line``."""
+        return table_of_items(self.records, self.where(0), self.path, "line")
+
+
+class TableBatch(Batch):
+    """Rows of a table; the key is (path or name, number of the row from 0)."""
+
+    __slots__ = ("_first", "_name", "_table", "_unit")
+
+    def __init__(
+        self, table: Any, name: str, first: int, nbytes: int, unit: str = ", row "
+    ) -> None:
+        """``first`` is the number of the table's first row; ``unit`` stands before a number."""
+        # Not super(): it would set what is made when it is asked for.
+        self.nbytes = nbytes
+        self._keys = None
+        self._table = table
+        self._name = name
+        self._first = first
+        self._unit = unit
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "records":
+            raise AttributeError(name)
+        self.records = rows(self._table)
+        return self.records
+
+    def __len__(self) -> int:
+        size: int = self._table.num_rows
+        return size
+
+    def key(self, index: int) -> Key:
+        return self._name, self._first + index
+
+    def _all_keys(self) -> list[Key]:
+        numbers = range(self._first, self._first + len(self))
+        return list(zip(repeat(self._name), numbers, strict=False))
+
+    def where(self, index: int) -> str:
+        end = "]" if self._unit == "[" else ""
+        return f"{self._name}{self._unit}{self._first + index}{end}"
+
+    def table(self) -> Any:
+        return self._table
+
+
+class RecordReader:
+    """The batches of one split; iterate once, then ``close`` (or use ``with``)."""
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self._batches = batches
+        self._overlapping = _overlapping(batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._overlapping
+
+    def __enter__(self) -> RecordReader:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file, also when not all was read."""
+        self._overlapping.close()
+        close = getattr(self._batches, "close", None)
+        if close is not None:
+            close()
+
+
+def _overlapping(batches: Iterator[Batch]) -> Generator[Batch, None, None]:
+    """Hold each batch until the records of the next one are made.
+
+    Were all records of one freed before those of the next are made, Python would give their memory
+    back to the system and ask for it again: half as much time once more for lines.
+    """
+    held = []
+    for batch in batches:
+        yield batch
+        held = [batch]
+    del held

@@ -1,0 +1,52 @@
+"""The first records of a split, for ``--sample``: what comes after them is not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mrkernel.data.records import Batch
+
+
+class HeadBatch(Batch):
+    """The first records of a batch, with its keys and places."""
+
+    __slots__ = ("_batch", "_size")
+
+    def __init__(self, batch: Batch, size: int) -> None:
+        # Not super(): it would ask for records, which a batch mapper has no use for.
+        self._batch = batch
+        self._size = size
+        self.nbytes = -(-batch.nbytes * size // max(1, len(batch)))
+        self._keys = None
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def records(self) -> list[Any]:  # type: ignore[override]
+        """The records."""
+        return self._batch.records[: self._size]
+
+    def key(self, index: int) -> tuple[str, int]:
+        return self._batch.key(index)
+
+    def _all_keys(self) -> list[tuple[str, int]]:
+        return self._batch.keys()[: self._size]
+
+    def where(self, index: int) -> str:
+        return self._batch.where(index)
+
+    def table(self) -> Any:
+        return self._batch.table().slice(0, self._size)
+
+
+def head(batches: Iterable[Batch], records: int) -> Iterator[Batch]:
+    """Yield the batches that hold the first ``records`` records, the last one cut to size."""
+    left = records
+    for batch in batches:
+        size = len(batch)
+        yield batch if size <= left else HeadBatch(batch, left)
+        left -= size
+        if left <= 0:
+            return

@@ -1,0 +1,60 @@
+"""Columns of tables: names, types, and the choice of some of them. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import msgspec
+
+from mrkernel.errors import InputError
+
+#: What a column of a CSV file may be; the types of its Python values.
+TYPES = ("int", "float", "bool", "str")
+
+
+class CsvSchema(msgspec.Struct, frozen=True, gc=False):
+    """What the CSV files of one input have in common; told once for the whole job."""
+
+    names: tuple[str, ...]  #: of the columns, in the order of the first file
+    types: tuple[str, ...]  #: of ``TYPES``, one for each column
+    delimiter: str = ","
+    origin: str = ""  #: path of the file that the names were read from
+
+    def chosen(self, columns: tuple[str, ...] | None) -> tuple[str, ...]:
+        """The names of the columns to read, in the order asked for; None: all.
+
+        Raises: InputError: one is unknown.
+        """
+        if columns is None:
+            return self.names
+        check_columns(columns, self.names, self.origin)
+        return columns
+
+
+def check_columns(wanted: Sequence[str], names: Sequence[str], where: str) -> None:
+    """See that the columns a mapper reads are there.
+
+    Args:
+        where: the file or input, for the message.
+
+    Raises: InputError: one is not; says which it may mean and which there are.
+    """
+    there = set(names)
+    for name in wanted:
+        if name not in there:
+            raise no_column(name, names, where)
+
+
+def no_column(name: str, names: Sequence[str], where: str) -> InputError:
+    """The error for a column that is not there."""
+    lowered = {each.lower().strip(): each for each in reversed(names)}
+    close = difflib.get_close_matches(name.lower().strip(), lowered, n=1, cutoff=0.5)
+    advice = f"; did you mean {lowered[close[0]]!r}?" if close else ""
+    return InputError(f"{where} has no column {name!r}; it has {listed(names)}{advice}", where)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names in a row, for messages."""
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return ", ".join(names[:12]) + more
