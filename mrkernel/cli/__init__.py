@@ -29,11 +29,9 @@ class Parser(argparse.ArgumentParser):
 
     def refuse(self, word: str) -> NoReturn:
         """Say that there is no such option, and which one may be meant."""
-        import difflib
+        from mrkernel.config import no_such_flag
 
-        known = [flag for action in self._actions for flag in action.option_strings]
-        close = difflib.get_close_matches(word.split("=")[0], known, n=1)
-        self.error(f"there is no {word}" + (f": did you mean {close[0]}?" if close else ""))
+        self.error(no_such_flag(word, self))
 
 
 def make_parser() -> Parser:

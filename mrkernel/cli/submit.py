@@ -17,6 +17,8 @@ EPILOG = """\
 examples:
   mrkernel submit --input data.txt --output out --map mapper.py --reduce reducer.py
   mrkernel submit --input 'logs/*.txt' --map words.py:mapper --reduce sum --combine sum
+  mrkernel submit years.csv --map years.py --reduce stats --output years-stats.csv
+  mrkernel submit big.txt --map lines.py --reduce list --partitioner range --output sorted
 
 Without --output the pairs are printed: key TAB value, one pair a line.
 exit status: 0 done, 1 the job failed, 2 wrong usage, 130 interrupted
@@ -37,8 +39,7 @@ def add_commands(commands: Any) -> None:
 def run_submit(arguments: argparse.Namespace) -> int:
     """Submit, follow, and print the pairs or where they are."""
     from mrkernel.engines.choose import choose_engine
-    from mrkernel.engines.prepare import prepare
-    from mrkernel.job.codec import render_pairs
+    from mrkernel.engines.prepare import RANGE, prepare
     from mrkernel.job.files import load_function
 
     given = {
@@ -54,7 +55,9 @@ def run_submit(arguments: argparse.Namespace) -> int:
     reducer = load_function(options.reducer, "reducer")
     changed = {
         "combiner": load_function(options.combiner, "combiner"),
-        "partitioner": load_function(options.partitioner, "partitioner"),
+        "partitioner": options.partitioner
+        if options.partitioner == RANGE
+        else load_function(options.partitioner, "partitioner"),
     }
     options = JobOptions.from_keywords({**given, **changed}, CLI)
 
@@ -69,13 +72,15 @@ def run_submit(arguments: argparse.Namespace) -> int:
     )
     job = engine.submit_prepared(prepared, PrintedLines())
     result = follow(job, quiet=options.quiet)
-    if result.paths:
-        print(f"{len(result):,} pairs in {result.paths[0].parent}")  # noqa: T201
+    if result.sample and not options.quiet:
+        sys.stderr.write(f"mrkernel: of a sample only: {result.sample}\n")
+    if result.output is not None:
+        print(f"{len(result):,} pairs in {result.output}")  # noqa: T201
         return 0
     if options.output is None:
         out = sys.stdout.buffer
-        for block in render_pairs(result):
-            out.write(block)
+        for lines in result.lines():
+            out.write(lines)
         out.flush()
     return 0
 

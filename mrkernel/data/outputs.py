@@ -1,23 +1,21 @@
-"""Output directories: written aside, whole or not at all, committed by one rename.
+"""Where output goes, and whether it may: one file, or a directory of part files.
 
-``part-00000 ...`` and ``_SUCCESS`` are named as Hadoop names them; ours is a JSON manifest, which
-is also the proof that a directory may be replaced by ``--overwrite``.
+A path that ends in ``.csv .jsonl .parquet .txt`` is one file, any other a directory. What may be
+replaced with ``--overwrite`` is a narrow question, because it cannot be undone:
+
+* a directory only if ``_SUCCESS`` in it is our manifest and nothing else is in it: the user names
+  the directory, not what may have gathered in it;
+* a file of these endings always, whoever wrote it: the user names this very file and says to
+  replace it, and no other can be lost. A link is left alone, for what it points to was not named.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import errno
-import hashlib
-import json
 import os
 import secrets
-import shutil
-import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -26,10 +24,15 @@ from mrkernel.errors import JobSpecError, OutputExistsError
 MANIFEST = "_SUCCESS"
 FORMAT = "mrkernel-output"
 VERSION = 1
-_FILE_SUFFIXES = {".csv", ".jsonl", ".json", ".parquet", ".tsv", ".txt"}
-_BUFFER = 1 << 20
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+#: What a path that is one file may end in, and the format of that file.
+FILE_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "text"}
+#: Part files have names as Hadoop's; of formats that readers tell by the ending (pandas, duckdb,
+#: Spark), the ending follows, as Spark has it.
+PART_ENDINGS = {"text": "", "csv": ".csv", "jsonl": ".jsonl", "parquet": ".parquet"}
+#: Formats without columns.
+PLAIN = "text"
+#: Nobody means a directory by these.
+_OTHER_FILES = {".json", ".tsv", ".gz", ".bz2", ".xz", ".zst", ".zip", ".xlsx", ".feather"}
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -48,65 +51,146 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     job: str
     parts: list[Part]
+    content: str = PLAIN  #: format of the parts
+    columns: list[str] | None = None  #: their names; None: the format has none
 
 
-def check_output(path: str | os.PathLike[str], overwrite: bool, cwd: Path | None = None) -> Path:
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a result is to be written, and how.
+
+    Attributes:
+        path: absolute.
+        single: whether it is one file, all pairs in order; else a directory of part files.
+        format: "text", "csv", "jsonl" or "parquet".
+        columns: names of the columns; None: by what keys and values are.
+        overwrite: replace what is there, where that is ours to replace.
+    """
+
+    path: Path
+    single: bool = False
+    format: str = PLAIN
+    columns: tuple[str, ...] | None = None
+    overwrite: bool = False
+
+    def check_free(self) -> None:
+        """Check that nothing is there that may not be replaced.
+
+        Raises: OutputExistsError: there is.
+        """
+        if not os.path.lexists(self.path):
+            return
+        (self._check_file if self.single else self._check_directory)()
+
+    def _check_file(self) -> None:
+        path = self.path
+        if path.is_symlink() or not path.is_file():
+            what = "a link" if path.is_symlink() else "a directory"
+            if not path.is_symlink() and not path.is_dir():
+                what = "no plain file"
+            raise OutputExistsError(
+                f"{path} exists and is {what}, and a path ending in {path.suffix} is written as "
+                "one file: choose another --output"
+            )
+        if not self.overwrite:
+            raise OutputExistsError(
+                f"{path} exists already: pass --overwrite to replace it, or choose another --output"
+            )
+
+    def _check_directory(self) -> None:
+        target = self.path
+        if target.is_symlink() or not target.is_dir():
+            raise OutputExistsError(f"{target} exists and is no directory: choose another --output")
+        try:
+            names = {entry.name for entry in os.scandir(target)}
+        except OSError as error:
+            raise OutputExistsError(
+                f"{target} exists and cannot be read ({error.strerror}): choose another --output"
+            ) from error
+        manifest = _manifest(target)
+        if not self.overwrite:
+            ours = "pass --overwrite to replace it, or " if manifest or not names else ""
+            raise OutputExistsError(f"{target} exists already: {ours}choose another --output")
+        if not names:
+            return
+        if manifest is None:
+            raise OutputExistsError(
+                f"{target} was not written by mrkernel (no manifest in {MANIFEST}), so --overwrite "
+                "leaves it alone: remove it yourself or choose another --output"
+            )
+        strangers = names - {MANIFEST} - {part.name for part in manifest.parts}
+        if strangers:
+            raise OutputExistsError(
+                f"{target} also holds {min(strangers)}, which mrkernel did not write, so "
+                "--overwrite leaves it alone: move that away or choose another --output"
+            )
+
+
+def check_output(
+    path: str | os.PathLike[str],
+    overwrite: bool = False,
+    cwd: Path | None = None,
+    *,
+    format: str | None = None,
+    columns: str | Sequence[str] | None = None,
+) -> Output:
     """Check before the job that its output can be written; a job must not fail at its very end.
 
     Args:
-        path: the directory to make.
-        overwrite: whether one that carries our manifest may be replaced.
+        path: the directory or file to make.
+        overwrite: whether an output that is there may be replaced.
         cwd: where a relative path begins; None: this process's directory.
-
-    Returns: the absolute path.
+        format: of the part files; None: text. A single file's ending says it.
+        columns: names of the columns, or one text with commas between; None: by default.
 
     Raises:
         OutputExistsError: something is there and may not be replaced.
-        JobSpecError: the path makes no sense or the place is not writable.
+        JobSpecError: the path or the options make no sense, or the place is not writable.
     """
     text = os.fspath(path)
     if "://" in text:
-        raise JobSpecError(f"--output {text} is a URL: name a directory on this machine")
+        raise JobSpecError(f"--output {text} is a URL: name a file or directory on this machine")
     target = Path(os.path.abspath((cwd or Path.cwd()) / Path(text).expanduser()))  # noqa: PTH100
-    if target.suffix.lower() in _FILE_SUFFIXES and not target.is_dir():
+    ending = target.suffix.lower()
+    own = FILE_FORMATS.get(ending)
+    if own is None and ending in _OTHER_FILES and not target.is_dir():
         raise JobSpecError(
-            f"--output {text} looks like a file: the output is a directory of part files, "
-            f"write --output {text.removesuffix(target.suffix)}"
+            f"--output {text} looks like a file: one file may end in {' '.join(FILE_FORMATS)}, "
+            "anything else is a directory of part files"
         )
-    _check_replaceable(target, overwrite)
-    parent = _existing_parent(target)
-    _probe(parent, text)
-    return target
+    if own is not None and format not in (None, own):
+        raise JobSpecError(
+            f"--output {text} is one file, written as {own}: leave --output-format {format} out, "
+            f"or name it {target.stem}.{format if format != PLAIN else 'txt'}"
+        )
+    format = own or format or PLAIN
+    names = column_names(columns)
+    if names is not None and format == PLAIN:
+        raise JobSpecError(
+            "--columns names the columns of csv, jsonl and parquet output, and text has none: "
+            + ("end --output in .csv" if own else "add --output-format csv")
+        )
+    output = Output(target, own is not None, format, names, overwrite)
+    output.check_free()
+    _probe(_existing_parent(target), text)
+    return output
 
 
-def _check_replaceable(target: Path, overwrite: bool) -> None:
-    if not os.path.lexists(target):
-        return
-    if target.is_symlink() or not target.is_dir():
-        raise OutputExistsError(f"{target} exists and is no directory: choose another --output")
-    try:
-        names = {entry.name for entry in os.scandir(target)}
-    except OSError as error:
-        raise OutputExistsError(
-            f"{target} exists and cannot be read ({error.strerror}): choose another --output"
-        ) from error
-    if not overwrite:
-        ours = "pass --overwrite to replace it, or " if _manifest(target) or not names else ""
-        raise OutputExistsError(f"{target} exists already: {ours}choose another --output")
-    if not names:
-        return
-    manifest = _manifest(target)
-    if manifest is None:
-        raise OutputExistsError(
-            f"{target} was not written by mrkernel (no manifest in {MANIFEST}), so --overwrite "
-            "leaves it alone: remove it yourself or choose another --output"
-        )
-    strangers = names - {MANIFEST} - {part.name for part in manifest.parts}
-    if strangers:
-        raise OutputExistsError(
-            f"{target} also holds {min(strangers)}, which mrkernel did not write, so --overwrite "
-            "leaves it alone: move that away or choose another --output"
-        )
+def column_names(columns: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Read the names of columns: a list of them, or one text with commas between.
+
+    Raises: JobSpecError: they are no names, or one is there twice.
+    """
+    if columns is None:
+        return None
+    names = columns.split(",") if isinstance(columns, str) else list(columns)
+    names = [name.strip() if isinstance(name, str) else name for name in names]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise JobSpecError(f"--columns {columns!r}: write names with commas between, such as a,b,c")
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise JobSpecError(f"--columns has {min(twice)} twice: give each column a name of its own")
+    return tuple(names)
 
 
 def _manifest(target: Path) -> Manifest | None:
@@ -143,151 +227,3 @@ def _probe(parent: Path, text: str) -> None:
             f"--output {text} cannot be written: {parent} refuses it ({error.strerror}); choose a "
             "directory you may write to"
         ) from error
-
-
-class OutputWriter:
-    """Writes part files into a directory aside and puts it in place whole.
-
-    Use as a context manager: an error inside aborts; ``commit`` is called by hand at the end.
-    """
-
-    def __init__(self, target: Path, *, job: str, overwrite: bool = False) -> None:
-        """Make the directory aside.
-
-        Args:
-            target: absolute path of the output, as ``check_output`` gave it.
-            job: id of the job, for the manifest.
-            overwrite: replace a directory that carries our manifest.
-
-        Raises: JobSpecError: the place is not writable.
-        """
-        self.target = target
-        self._job = job
-        self._overwrite = overwrite
-        self._parts: dict[int, Part] = {}
-        # In the same directory, so that the rename stays on one file system.
-        self.staging = target.parent / f".{target.name}.{job}-{secrets.token_hex(4)}"
-        try:
-            self.staging.mkdir(parents=True)
-        except OSError as error:
-            raise JobSpecError(
-                f"{target} cannot be written ({error.strerror}): choose another --output"
-            ) from error
-
-    def __enter__(self) -> OutputWriter:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.abort()
-
-    def write_part(self, index: int, lines: Iterable[bytes]) -> Part:
-        """Write ``part-<index>``; ``lines`` are rendered pairs with their line ends.
-
-        Parts may be written in any order; writing one again replaces it.
-        """
-        name = f"part-{index:05d}"
-        digest = hashlib.sha256()
-        records = size = 0
-        with (self.staging / name).open("wb", buffering=0) as file:
-            held: list[bytes] = []
-            waiting = 0
-            for line in lines:
-                records += 1
-                held.append(line)
-                waiting += len(line)
-                if waiting >= _BUFFER:
-                    size += _write(file, held, digest)
-                    waiting = 0
-            size += _write(file, held, digest)
-            os.fsync(file.fileno())
-        part = self._parts[index] = Part(name, records, size, digest.hexdigest())
-        return part
-
-    def commit(self) -> Manifest:
-        """Write the manifest and put the directory in place by one rename.
-
-        Raises: OutputExistsError: something was put there meanwhile; nothing of it was touched.
-        """
-        manifest = Manifest(
-            format=FORMAT,
-            version=VERSION,
-            job=self._job,
-            parts=[self._parts[index] for index in sorted(self._parts)],
-        )
-        text = json.dumps(msgspec.to_builtins(manifest), indent=1) + "\n"
-        with (self.staging / MANIFEST).open("wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        _sync_directory(self.staging)
-        _check_replaceable(self.target, self._overwrite)
-        if self.target.exists():
-            _exchange(self.staging, self.target)
-            shutil.rmtree(self.staging)  # which is the old output now
-        else:
-            _rename_new(self.staging, self.target)
-        _sync_directory(self.target.parent)
-        return manifest
-
-    def abort(self) -> None:
-        """Remove what was written aside; nothing after a commit."""
-        shutil.rmtree(self.staging, ignore_errors=True)
-
-
-def _write(file: Any, held: list[bytes], digest: Any) -> int:
-    data = b"".join(held)
-    held.clear()
-    digest.update(data)
-    view = memoryview(data)
-    while view:  # a raw write may be short
-        view = view[file.write(view) :]
-    return len(data)
-
-
-def _sync_directory(path: Path) -> None:
-    with contextlib.suppress(OSError):  # Windows cannot, and some network mounts will not
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _rename_new(staging: Path, target: Path) -> None:
-    try:
-        staging.rename(target)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise OutputExistsError(
-                f"{target} appeared while the job ran: choose another --output"
-            ) from error
-        raise
-
-
-def _exchange(new: Path, old: Path) -> None:
-    """Swap two directories, in one system call where there is one."""
-    if _renameat2(new, old):
-        return
-    # Between the two renames a crash leaves the old output aside, whole, under its job's name.
-    aside = new.with_name(new.name + "-old")
-    old.rename(aside)
-    try:
-        new.rename(old)
-    except OSError:
-        aside.rename(old)
-        raise
-    aside.rename(new)
-
-
-def _renameat2(new: Path, old: Path) -> bool:
-    """``RENAME_EXCHANGE``; False where the system or file system has no such thing."""
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        call = ctypes.CDLL(None, use_errno=True).renameat2
-    except (OSError, AttributeError):  # a libc older than glibc 2.28
-        return False
-    done: int = call(
-        _AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), ctypes.c_uint(_RENAME_EXCHANGE)
-    )
-    return done == 0

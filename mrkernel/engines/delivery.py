@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from mrkernel.data.host import host_id
+from mrkernel.data.outputs import Output
 from mrkernel.engines.result import JobResult, ResultPart
-from mrkernel.errors import ClusterError, CorruptRunError, JobError, MRKernelError
+from mrkernel.errors import ClusterError, CorruptRunError, JobError, JobSpecError, MRKernelError
 from mrkernel.protocol.messages import Ended, PartPlace
 from mrkernel.shuffle.run import (
     RunIndex,
@@ -34,11 +35,16 @@ def deliver(
     ended: Ended,
     token: bytes,
     *,
-    output: Path | None,
-    overwrite: bool,
+    output: Output | None,
     release: Callable[[], None],
+    sample: str = "",
 ) -> JobResult:
     """Make the result of a job that is done, and write its output if it has one.
+
+    Args:
+        output: where to write it; None: nowhere.
+        release: lets the cluster delete it.
+        sample: which part of the input it is about; "": all of it.
 
     Raises:
         ClusterError: a part cannot be read from the worker that holds it.
@@ -58,8 +64,10 @@ def deliver(
             map_only=ended.map_only,
             release=release,
         )
+        result.sample = sample
         if output is not None:
-            result.paths = _saved(result, output, overwrite)
+            result.paths = _written(result, output)
+            result.output = output.path
     return result
 
 
@@ -68,19 +76,22 @@ def is_copied(ended: Ended) -> bool:
     return sum(place.nbytes for place in ended.parts) <= COPIED_BYTES
 
 
-def _saved(result: JobResult, output: Path, overwrite: bool) -> list[Path]:
+def _written(result: JobResult, output: Output) -> list[Path]:
     try:
-        return result.save(output, overwrite=overwrite)
+        return result.write(output)
+    except JobSpecError as error:
+        # The job has run: it is its output that failed, which is not to be taken for wrong usage.
+        raise JobError(str(error)) from error
     except MRKernelError:
         raise
     except OSError as error:
         raise JobError(
-            f"{output} cannot be written ({error.strerror or error}): make room there or choose "
-            "another --output, and run the job again"
+            f"{output.path} cannot be written ({error.strerror or error}): make room there or "
+            "choose another --output, and run the job again"
         ) from error
     except Exception as error:
         raise JobError(
-            f"a key or value of the result cannot be made into text for {output} "
+            f"a key or value of the result cannot be made into text for {output.path} "
             f"({type(error).__name__}: {error}): yield plain data, or mend its __repr__"
         ) from error
 

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import heapq
 import html
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrkernel.errors import ClusterError, JobSpecError
-from mrkernel.job.codec import render_pairs
 from mrkernel.job.failure import short
+from mrkernel.shuffle.block import Block
 from mrkernel.shuffle.keys import encode, normalise
-from mrkernel.shuffle.merge import merge_pairs
+from mrkernel.shuffle.merge import block_pairs, merge_blocks
 from mrkernel.shuffle.run import Read, RunIndex, segment_readers
 
 if TYPE_CHECKING:
     from pandas import DataFrame
     from pyarrow import Table
+
+    from mrkernel.data.outputs import Output
 
 Pair = tuple[Any, Any]
 
@@ -66,7 +69,9 @@ class JobResult:
         name: its name.
         counters: exact sums over the committed attempts.
         seconds: how long the job took.
-        paths: the files of ``--output``, in order; empty without it.
+        sample: which part of the input it is about, under ``--sample``; "": all of it.
+        output: where ``--output`` went: a file, or a directory; None without it.
+        paths: its files, in order; empty without it.
     """
 
     def __init__(
@@ -84,6 +89,8 @@ class JobResult:
         self.name = name
         self.counters = dict(counters or {})
         self.seconds = seconds
+        self.sample = ""
+        self.output: Path | None = None
         self.paths: list[Path] = []
         self._parts = sorted(parts, key=lambda part: part.index)
         self._pairs = sum(part.pairs for part in self._parts)
@@ -99,18 +106,21 @@ class JobResult:
 
         Of a map-only job: in input order.
         """
+        for block in self._blocks():
+            yield from block_pairs(block)
+
+    def _blocks(self) -> Iterable[Block]:
         parts = self._held()
         if self._map_only:
-            for part in parts:
-                yield from merge_pairs(part.segments())
-        else:
-            yield from merge_pairs([s for part in parts for s in part.segments()])
+            return chain.from_iterable(merge_blocks(part.segments()) for part in parts)
+        return merge_blocks([s for part in parts for s in part.segments()])
 
     def part(self, index: int) -> Iterator[Pair]:
         """Yield the pairs of one part (reduce task) in their order."""
         for part in self._held():
             if part.index == index:
-                yield from merge_pairs(part.segments())
+                for block in merge_blocks(part.segments()):
+                    yield from block_pairs(block)
 
     def _held(self) -> list[ResultPart]:
         if self._released:
@@ -175,35 +185,56 @@ class JobResult:
         Raises:
             JobSpecError: Arrow has no type that holds all keys, or all values.
         """
-        import pyarrow as pa
+        from mrkernel.engines.saving import to_table
 
-        pairs = list(self)
-        try:
-            return pa.table({"key": [k for k, _ in pairs], "value": [v for _, v in pairs]})
-        except (pa.ArrowException, OverflowError, UnicodeError) as error:
-            raise JobSpecError(
-                f"the result is no Arrow table ({error}): use list(result) or to_pandas()"
-            ) from error
+        return to_table(self._blocks())
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Hand the table to polars, duckdb and others (Arrow PyCapsule interface)."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> list[Path]:
-        """Write ``part-00000 ...`` into a new directory, whole or not at all; return the files.
+    def save(
+        self,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        output_format: str | None = None,
+        columns: str | Sequence[str] | None = None,
+    ) -> list[Path]:
+        """Write all pairs, whole or not at all; return the files.
+
+        Args:
+            path: ending in ``.csv .jsonl .parquet .txt``: one file, in the order of iteration;
+                else a new directory of ``part-00000 ...``.
+            overwrite: replace such a file, or a directory that mrkernel wrote.
+            output_format: of the part files: "text", "jsonl", "csv" or "parquet"; None: text.
+            columns: names of the columns ("year,min,max", or a list); None: ``key`` and ``value``,
+                numbered where they are tuples, and the fields of dicts.
 
         Raises:
             OutputExistsError: it is there and ``overwrite`` is False, or it is not ours.
+            JobSpecError: the pairs do not fit the format or the columns; nothing is written.
         """
-        from mrkernel.data.outputs import OutputWriter, check_output
+        from mrkernel.data.outputs import check_output
 
-        parts = self._held()
-        target = check_output(path, overwrite)
-        with OutputWriter(target, job=self.job, overwrite=overwrite) as writer:
-            for part in parts:
-                writer.write_part(part.index, render_pairs(merge_pairs(part.segments())))
-            writer.commit()
-        return sorted(target.glob("part-*"))
+        output = check_output(path, overwrite, format=output_format, columns=columns)
+        return self.write(output)
+
+    def write(self, output: Output) -> list[Path]:
+        """Write all pairs to a place that was checked (``data.outputs.check_output``)."""
+        from mrkernel.engines.saving import save
+
+        self._held()
+        files = [(0, self._blocks)]
+        if not output.single:
+            files = [(part.index, partial(merge_blocks, part.segments())) for part in self._parts]
+        return save(files, output, self.job)
+
+    def lines(self) -> Iterator[bytes | memoryview]:
+        """Yield all pairs as text, in order: many lines ``key TAB value`` at a time."""
+        from mrkernel.engines.saving import text_lines
+
+        return text_lines(self._blocks())
 
     def release(self) -> None:
         """Let the cluster delete it; no-op the second time."""
@@ -219,7 +250,13 @@ class JobResult:
         return [(_clip(k), _clip(v)) for k, v in islice(self, SHOWN_ROWS)]
 
     def __repr__(self) -> str:
-        return f"<JobResult {_clip(repr(self.name))}: {len(self):,} pairs>"
+        return f"<JobResult {_clip(repr(self.name))}: {len(self):,} pairs{self._about()}>"
+
+    def _about(self) -> str:
+        """Where it is written, or that it is a sample."""
+        if self.sample:
+            return f" of a sample ({self.sample})"
+        return "" if self.output is None else f", written to {self.output}"
 
     def _repr_html_(self) -> str:
         if self._released:
@@ -230,7 +267,8 @@ class JobResult:
             for k, v in self._shown()
         )
         more = len(self) - SHOWN_ROWS
-        foot = f"<p>{len(self):,} pairs{f', {more:,} more' if more > 0 else ''}</p>"
+        shown = f", {more:,} more" if more > 0 else ""
+        foot = f"<p>{len(self):,} pairs{shown}{html.escape(self._about())}</p>"
         head = "<thead><tr><th>key</th><th>value</th></tr></thead>"
         return f"<table>{head}<tbody>{rows}</tbody></table>{foot}"
 

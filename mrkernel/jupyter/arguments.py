@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 from IPython.core.magic_arguments import MagicArgumentParser
 
-from mrkernel.config import MAGIC, add_options
+from mrkernel.config import MAGIC, add_options, no_such_flag
 from mrkernel.jupyter.line import split_line
 
 
@@ -23,9 +22,7 @@ class Parser(MagicArgumentParser):
         """Refuse a line in one sentence."""
         if "unrecognized arguments" in message:
             wrong = message.split(":", 1)[1].split()[0]
-            known = [flag for action in self._actions for flag in action.option_strings]
-            close = difflib.get_close_matches(wrong.split("=")[0], known, n=1)
-            message = f"there is no {wrong}" + (f": did you mean {close[0]}?" if close else "")
+            message = no_such_flag(wrong, self)
         raise UsageError(f"{message} (%{self.prog.lstrip('%')}? lists the options)")
 
 

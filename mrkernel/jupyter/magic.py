@@ -17,7 +17,7 @@ from mrkernel.engines.base import Engine, PreparedJob
 from mrkernel.engines.choose import choose_engine, close_clients
 from mrkernel.engines.job import CANCEL_S, Job
 from mrkernel.engines.local import LocalCluster, stop_embedded_cluster
-from mrkernel.engines.prepare import MAP_ONLY, prepare
+from mrkernel.engines.prepare import MAP_ONLY, RANGE, prepare
 from mrkernel.engines.remote import ManagerClient, connect
 from mrkernel.engines.result import JobResult
 from mrkernel.errors import ClusterError, JobSpecError
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from mrkernel.jupyter.widgets import JobWidget
 
 #: Options that make no sense as a setting for all cells.
-_PER_CELL = {"mapper", "reducer", "combiner", "partitioner", "into", "name", "output", "overwrite"}
+_PER_CELL = {
+    *("mapper", "reducer", "combiner", "partitioner", "into", "name", "sample"),
+    *("output", "output_format", "columns", "overwrite"),
+}
 _FUNCTIONS = ("mapper", "reducer", "combiner", "partitioner")
 #: Seconds between two looks at what tasks printed, while a cell waits.
 LOOK_S = 0.1
@@ -197,6 +200,8 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         return functions, origins
 
     def _named(self, text: str, role: str) -> tuple[Any, str]:
+        if role == "partitioner" and text == RANGE:
+            return RANGE, RANGE
         found = self.shell.user_ns.get(text)
         # A number called count must not hide the built-in.
         if callable(found) or (text in self.shell.user_ns and role not in ("reducer", "combiner")):

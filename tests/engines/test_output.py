@@ -177,7 +177,7 @@ def test_a_job_that_fails_does_not_overwrite(place: Any, tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("name", ["file/out", "file", "link", "out.csv", "s3://there/out"])
+@pytest.mark.parametrize("name", ["file/out", "file", "link", "out.json", "s3://there/out"])
 def test_a_place_that_cannot_be_written_is_told_before_anything_runs(
     place: Any, tmp_path: Path, name: str
 ) -> None:
@@ -218,9 +218,12 @@ mrkernel.run(mapper, range(4), "first", on=sys.argv[1], output=sys.argv[2], redu
 """
 
 
+@pytest.mark.parametrize("name", ["out", "out.csv"])
 @pytest.mark.parametrize("on", ["inline", "local"])
-def test_a_client_killed_while_it_writes_leaves_no_output(tmp_path: Path, on: str) -> None:
-    scratch, output = tmp_path / "tmp", tmp_path / "folder" / "out"
+def test_a_client_killed_while_it_writes_leaves_no_output(
+    tmp_path: Path, on: str, name: str
+) -> None:
+    scratch, output = tmp_path / "tmp", tmp_path / "folder" / name
     scratch.mkdir()
     output.parent.mkdir()
     command = [sys.executable, "-c", KILLED, on, str(output)]
@@ -229,9 +232,9 @@ def test_a_client_killed_while_it_writes_leaves_no_output(tmp_path: Path, on: st
         assert client.stdout is not None
         assert client.stdout.readline() == b"writing\n"
         (staging,) = output.parent.iterdir()
-        assert staging.name.startswith(".out.")
+        assert staging.name.startswith(f".{name}.")
         os.kill(client.pid, signal.SIGKILL)
     assert client.returncode == -signal.SIGKILL
     assert not output.exists()
     mrkernel.run(functions.words, iter(LINES), "sum", on="inline", output=output)
-    assert (output / "_SUCCESS").is_file()
+    assert (output if output.suffix else output / "_SUCCESS").is_file()
