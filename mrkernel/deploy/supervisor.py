@@ -14,6 +14,7 @@ import contextlib
 import json
 import logging
 import os
+import select
 import selectors
 import shutil
 import signal
@@ -90,17 +91,16 @@ def main(argv: list[str] | None = None) -> int:
         }
         with contextlib.suppress(BrokenPipeError):  # the owner is gone: _watch sees it too
             os.write(1, json.dumps(ready).encode() + b"\n")
+        # Once, here, for all workers and for those that replace dead ones.
+        import mrkernel.worker.server  # noqa: F401
         from mrkernel.worker.task_runner import warm_up
 
         warm_up()
         for slots in cluster.slots:
             _start_worker(cluster, slots)
-        # A worker that replaces a dead one finds its imports done: it joins in half the time.
-        import mrkernel.worker.server  # noqa: F401
-
         return _watch(cluster, wake_read)
     finally:
-        _clean_up(cluster)
+        _clean_up(cluster, wake_read)
 
 
 def spill_root() -> Path:
@@ -158,8 +158,18 @@ def _bury(cluster: _Cluster) -> bool:
             sys.stderr.write("mrkernel: workers keep dying; this one is not replaced\n")
 
 
-def _start_manager(cluster: _Cluster) -> None:
+def _fork() -> int:
+    """Fork; a SIGTERM ends the child from its first moment on, without our own handler."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     pid = os.fork()
+    if not pid:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return pid
+
+
+def _start_manager(cluster: _Cluster) -> None:
+    pid = _fork()
     if pid:
         cluster.manager_pid = pid
         return
@@ -168,7 +178,7 @@ def _start_manager(cluster: _Cluster) -> None:
 
 def _start_worker(cluster: _Cluster, slots: int) -> None:
     cluster.workers_started += 1
-    pid = os.fork()
+    pid = _fork()
     if pid:
         cluster.workers[pid] = slots
         return
@@ -183,7 +193,6 @@ def _in_child(life: Callable[[], int]) -> NoReturn:
         die_with_parent()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
@@ -222,7 +231,7 @@ def _worker_main(cluster: _Cluster, slots: int) -> int:
     return worker_main(WorkerConfig((address[0], address[1]), cluster.token, slots, directory))
 
 
-def _clean_up(cluster: _Cluster) -> None:
+def _clean_up(cluster: _Cluster, wake_read: int) -> None:
     """End the children and remove every file."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if cluster.connection_file is not None:
@@ -233,14 +242,18 @@ def _clean_up(cluster: _Cluster) -> None:
             os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_S
     left = set(pids)
-    while left and time.monotonic() < deadline:
-        with contextlib.suppress(ChildProcessError):
+    while left:
+        try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            break
+        if pid:
             left.discard(pid)
-            if not pid:
-                time.sleep(0.01)
             continue
-        break
+        patience = deadline - time.monotonic()
+        if patience <= 0 or not select.select([wake_read], [], [], patience)[0]:
+            break
+        os.read(wake_read, 4096)  # a child ended
     for pid in left:
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
+from mrkernel.data.outputs import Output
 from mrkernel.data.splits import Split
 from mrkernel.engines.job import Job
+from mrkernel.engines.sample import Sample
 from mrkernel.job.functions import Functions
 from mrkernel.job.spec import JobSpec
 
@@ -20,17 +21,18 @@ class PreparedJob:
     Attributes:
         functions: as the user wrote them, for an engine in this process.
         blobs: digest → bytes of the packed functions and of large in-memory splits.
-        output: directory to write, checked; None = keep the result in the cluster.
+        output: where the result is to be written, checked; None = keep it in the cluster.
         notes: warnings to show, one sentence each.
+        sample: what part of the input it is about; None: all of it.
     """
 
     spec: JobSpec
     splits: tuple[Split, ...]
     functions: Functions
     blobs: dict[str, bytes]
-    output: Path | None = None
-    overwrite: bool = False
+    output: Output | None = None
     notes: tuple[str, ...] = ()
+    sample: Sample | None = None
 
 
 #: Hears what user code prints, from a thread of the engine's: task, worker, text, and how many

@@ -27,7 +27,7 @@ from mrkernel.manager.events import Event, PeerId, PeerJoined, Received
 from mrkernel.manager.instructions import Publish, Send
 from mrkernel.manager.state import ManagerState
 from mrkernel.monitor.broker import Broker
-from mrkernel.monitor.picture import Picture
+from mrkernel.monitor.live import LivePicture
 from mrkernel.protocol.messages import (
     Ended,
     Failed,
@@ -66,13 +66,19 @@ class InlineEngine:
             with counters.collect(), randomness.seeded(prepared.spec.seed, "inline"):
                 ended = run.run()
             name = f"inline-{next(_numbers)}"
-            job = Job(name, prepared.spec.name, watch=lambda: run.picture, cancel=lambda: None)
+            job = Job(
+                name,
+                prepared.spec.name,
+                watch=lambda: run.picture,
+                cancel=lambda: None,
+                notes=prepared.notes,
+            )
             if ended.outcome == "done":
                 result = deliver(
                     ended,
                     b"",
                     output=prepared.output,
-                    overwrite=prepared.overwrite,
+                    sample=run.sample,
                     release=remove,
                 )
                 kept = not is_copied(ended)
@@ -97,7 +103,7 @@ class _InlineRun:
     """One job: a manager's state and the one worker that obeys it, taking turns."""
 
     def __init__(self, prepared: PreparedJob, directory: Path) -> None:
-        self.picture = Picture()
+        self.picture = LivePicture()
         self.error: BaseException | None = None  #: the user's own, with its frames
         self.slip: JobSpecError | None = None  #: the functions, or what they are made of
         self._prepared = prepared
@@ -108,6 +114,7 @@ class _InlineRun:
         self._starts: deque[Start] = deque()
         self._context: JobContext | None = None
         self._ended: Ended | None = None
+        self._read = 0  # bytes of input
 
     def run(self) -> Ended:
         here = str(self._directory)
@@ -126,6 +133,12 @@ class _InlineRun:
                     raise JobSpecError("the job stands still without a task to run: a bug of ours")
                 self._events.append(Received(_WORKER, self._attempt(self._starts.popleft())))
         return self._ended
+
+    @property
+    def sample(self) -> str:
+        """Which part of the input was looked at; "": all of it."""
+        sample = self._prepared.sample
+        return "" if sample is None else sample.describe(self._read)
 
     def remove_runs(self) -> None:
         """Remove the map output, which nobody needs any more."""
@@ -167,7 +180,9 @@ class _InlineRun:
         assert self._context is not None
         me = (start.job, start.task, start.attempt)
         try:
-            return run_attempt(start, self._context)
+            finished = run_attempt(start, self._context)
+            self._read += finished.bytes_in if start.split is not None else 0
+            return finished
         except UserCodeError as error:
             self.error = error.__cause__ or error
             return Failed(*me, error.failure)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -12,7 +11,7 @@ from typing import Any
 
 from mrkernel.engines.result import JobResult
 from mrkernel.errors import JobCancelledError, JobError
-from mrkernel.monitor.picture import Picture
+from mrkernel.monitor.live import LivePicture
 
 #: Seconds a cancelled job gets to say so, everywhere.
 CANCEL_S = 2.0
@@ -32,7 +31,7 @@ class Job:
         job_id: str,
         name: str,
         *,
-        watch: Callable[[], Picture],
+        watch: Callable[[], LivePicture],
         cancel: Callable[[], None],
         notes: tuple[str, ...] = (),
     ) -> None:
@@ -47,7 +46,7 @@ class Job:
         return f"<Job {self.id} {self.name!r}: {self.status}>"
 
     @cached_property
-    def picture(self) -> Picture:
+    def picture(self) -> LivePicture:
         """The live view's data; kept up to date by the engine from the first look on."""
         return self._watch()
 
@@ -81,15 +80,18 @@ class Job:
     def events(self) -> Iterator[str]:
         """Yield the lines of the feed until the job has ended; one that grew comes again, whole."""
         told: dict[int, str] = {}
+        self.on_end(lambda _: self.picture.wake())
         while True:
             ended = self._outcome.done()
-            for line in self.last_picture().get("feed", []):
+            picture = self.last_picture()
+            for line in picture.get("feed", []):
                 if told.get(line["n"]) != line["text"]:
                     told[line["n"]] = line["text"]
                     yield line["text"]
             if ended:
                 return
-            self.wait(0.1)
+            seen = picture.get("seq")
+            self.picture.wait_for(lambda p: p.get("seq") != seen or self._outcome.done())  # noqa: B023
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended, however; False when ``timeout`` seconds were not enough."""
@@ -120,12 +122,8 @@ class Job:
 
     def last_picture(self, timeout: float = 0.5) -> dict[str, Any]:
         """Return the picture; of an ended job the last one, which may come a moment later."""
-        deadline = time.monotonic() + timeout
-        while self._outcome.done() and time.monotonic() < deadline:
-            picture = self.picture.snapshot()
-            if picture and picture["ended"] is not None:
-                break
-            time.sleep(0.005)
+        if self._outcome.done():
+            self.picture.wait_for(lambda p: bool(p) and p["ended"] is not None, timeout)
         return self.picture.snapshot()
 
     def __await__(self) -> Generator[Any, None, JobResult]:

@@ -123,15 +123,19 @@ class LocalCluster(Cluster):
         """
         wanted = len(self.slots_of_workers) if count is None else count
         deadline = time.monotonic() + timeout
+        client = self.client
         while True:
+            seen = client.cluster.snapshot().get("seq")
+            # The manager is asked: our own picture may be a moment behind.
             joined = sum(row["state"] == "alive" for row in self.workers().values())
             if joined >= wanted:
                 return
-            if time.monotonic() > deadline:
+            patience = deadline - time.monotonic()
+            if patience <= 0:
                 raise NoWorkersError(
                     f"only {joined} of {wanted} workers joined within {timeout:.0f} s"
                 )
-            time.sleep(0.01)
+            client.cluster.wait_for(lambda p: p.get("seq") != seen or client.closed, patience)  # noqa: B023
 
     def kill(self, worker: str) -> None:
         """Kill a worker server with SIGKILL; the cluster replaces it.

@@ -12,6 +12,7 @@ import pickle
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -21,21 +22,28 @@ import msgspec
 
 from mrkernel.config import JobOptions
 from mrkernel.data.inputs import resolve
+from mrkernel.data.memory import stream_schema
 from mrkernel.data.outputs import check_output
 from mrkernel.data.pickles import modules_named
-from mrkernel.data.records import Batch, check_errors, open_split
+from mrkernel.data.records import Batch, RecordReader, check_errors, open_split
+from mrkernel.data.schemas import CsvSchema
 from mrkernel.data.splits import MemorySplit, Split
 from mrkernel.engines.base import Engine, PreparedJob
+from mrkernel.engines.inline import InlineEngine
+from mrkernel.engines.key_sample import sample_boundaries
+from mrkernel.engines.sample import take_sample
 from mrkernel.errors import JobSpecError, TaskFailedError
 from mrkernel.job.builtins import builtin_combiner, builtin_reducer
 from mrkernel.job.callables import check
 from mrkernel.job.failure import UserCodeError
-from mrkernel.job.functions import Functions, pack
+from mrkernel.job.functions import Functions, isolated, pack
 from mrkernel.job.plan import default_reduce_tasks
-from mrkernel.job.preflight import RECORDS, preflight
+from mrkernel.job.preflight import RECORDS, Preflight, preflight
+from mrkernel.job.projection import columns_read
 from mrkernel.job.spec import JobSpec
 from mrkernel.job.trial import try_apart
 from mrkernel.shuffle.keys import normalise
+from mrkernel.shuffle.range_partition import RangePartitioner
 from mrkernel.shuffle.values import Values
 
 #: A pickled in-memory split up to this size travels inside the order to map it; larger ones are
@@ -50,6 +58,9 @@ MOST_REDUCE_TASKS = 100_000
 
 #: A larger number means the same, and messages carry 64 bits.
 _UNLIMITED = 1 << 60
+
+#: The partitioner that puts the parts themselves in order.
+RANGE = "range"
 
 #: What people write for "no reducer".
 MAP_ONLY = "none"
@@ -88,43 +99,89 @@ def prepare(
     options = _checked(options)
     functions = _functions(mapper, reducer, options)
     output = None
+    if options.sample and options.output is not None:
+        raise JobSpecError(
+            "--sample shows what a part of the input gives and writes nothing: leave --output out, "
+            "or call save(path) of the result"
+        )
     if options.output is not None:
-        output = check_output(options.output, options.overwrite, cwd)
-    engine = choose()
+        output = check_output(
+            options.output,
+            options.overwrite,
+            cwd,
+            format=options.output_format,
+            columns=options.columns,
+        )
+    elif options.columns is not None:
+        raise JobSpecError("--columns names the columns of --output, so give that as well")
+    # A sample starts nothing, and so asks nobody where to run.
+    engine = InlineEngine() if options.sample else choose()
     slots = engine.slots
-    splits = resolve(
+    columns = columns_read(mapper)
+    found = resolve(
         inputs,
         split_size=options.split_size,
         slots=max(slots, 1),
         cwd=cwd,
         encoding=options.encoding,
+        errors=options.errors,
         names=names,
+        format=options.format,
+        columns=columns,
     )
+    splits = found.splits
+    look = partial(_open_shortly, options=options, columns=columns, schemas=found.schemas)
     notes: tuple[str, ...] = ()
+    sample = None
+    if options.sample:
+        splits, sample = take_sample(splits, options.sample)
+        notes = (f"a sample in this process: {sample.describe()}",)
+    input_bytes = sum(split.nbytes for split in splits)
+    reduce_tasks = _reduce_tasks(functions, options, input_bytes, slots)
     blobs: dict[str, bytes] = {}
     digest = ""
+
+    def ranged(loaded: Callable[[], AbstractContextManager[Functions]]) -> Functions:
+        bounds = sample_boundaries(splits, look, loaded, reduce_tasks, batch=options.batch)
+        return replace(functions, partitioner=RangePartitioner(bounds))
+
     if engine.in_process:
         # What is no text is told before the job everywhere; items are as they were given here.
-        _first_batch([s for s in splits if not isinstance(s, MemorySplit)], options)
+        _first_batch([s for s in splits if not isinstance(s, MemorySplit)], look)
+        if options.partitioner == RANGE:
+            functions = ranged(lambda: nullcontext(functions))
     else:
-        first = partial(_first_batch, splits, options)
+        first = partial(_first_batch, splits, look)
         packed = pack(functions, beside=cwd, names=cells, also=_modules_of_items(splits))
         notes = packed.notes
         digest = hashlib.sha256(packed.data).hexdigest()
+        named = None if output is None else output.columns
+        tried = _try_first_records(
+            packed.data, digest, splits, first, options.batch, anew=named is not None
+        )
+        notes += tried.notes
+        if named is not None:
+            tried.shape.refuse(named)
+        if options.partitioner == RANGE:
+            functions = ranged(partial(isolated, packed.data))
+            packed = pack(functions, beside=cwd, names=cells, also=_modules_of_items(splits))
+            digest = hashlib.sha256(packed.data).hexdigest()
         blobs[digest] = packed.data
-        notes += _try_first_records(packed.data, digest, splits, first)
         splits = _to_blobs(splits, blobs)
-    input_bytes = sum(split.nbytes for split in splits)
+    name = (options.name or _name_of(mapper)) + (" (sample)" if sample is not None else "")
     spec = JobSpec(
-        name=(options.name or _name_of(mapper)).encode("utf-8", "replace").decode(),
+        name=name.encode("utf-8", "replace").decode(),
         functions=digest,
         functions_label=label,
         reducer=_described(functions.reducer),
         combiner=_described(functions.combiner),
-        reduce_tasks=_reduce_tasks(functions, options, input_bytes, slots),
+        reduce_tasks=reduce_tasks,
+        batch=options.batch,
         sort_values=options.sort_values,
+        sample=options.sample,
         encoding=options.encoding,
         errors=options.errors,
+        schemas=found.schemas,
         attempts=min(options.attempts, _UNLIMITED),
         timeout_s=options.timeout,
         slot_memory=options.slot_memory and min(options.slot_memory, _UNLIMITED),
@@ -132,7 +189,8 @@ def prepare(
         python=f"{sys.version_info[0]}.{sys.version_info[1]}",
         in_process=engine.in_process,
     )
-    prepared = PreparedJob(spec, tuple(splits), functions, blobs, output, options.overwrite, notes)
+    notes = found.notes + notes
+    prepared = PreparedJob(spec, tuple(splits), functions, blobs, output, notes, sample)
     return prepared, engine
 
 
@@ -150,7 +208,7 @@ def _checked(options: JobOptions) -> JobOptions:
         if value is not None and not isinstance(value, str):
             raise JobSpecError(f"{name}={value!r}: write a text in quotes")
     if options.output is not None and not isinstance(options.output, (str, os.PathLike)):
-        raise JobSpecError(f"output={options.output!r}: write the path of a directory")
+        raise JobSpecError(f"output={options.output!r}: write the path of a file or directory")
     check_errors(options.errors)
     if (options.reduce_tasks or 0) > MOST_REDUCE_TASKS:
         raise JobSpecError(
@@ -186,6 +244,8 @@ def _functions(mapper: Any, reducer: Any, options: JobOptions) -> Functions:
         check(combiner, "combiner")
     if isinstance(combiner, str):
         builtin_combiner(combiner)
+    if options.partitioner == RANGE:
+        return Functions(mapper, reducer, combiner)  # its boundaries are not known yet
     if options.partitioner is not None:
         check(options.partitioner, "partitioner")
     return Functions(mapper, reducer, combiner, options.partitioner)
@@ -195,7 +255,7 @@ def _modules_of_items(splits: list[Split]) -> set[str]:
     """Modules whose classes the in-memory records are made of."""
     named: set[str] = set()
     for split in splits:
-        if isinstance(split, MemorySplit) and split.data:
+        if isinstance(split, MemorySplit) and split.data and not split.arrow:
             named |= modules_named(split.data)
     return named
 
@@ -228,28 +288,39 @@ def _name_of(mapper: Any) -> str:
     return str(getattr(mapper, "__name__", type(mapper).__name__))
 
 
-#: What was tried of late and passed: (functions, kind of records) → its notes, oldest first. A cell
+#: What was tried of late and passed: (functions, kind of records) → how, oldest first. A cell
 #: that is run again, or a loop that submits the same job, need not be tried again.
-_passed: OrderedDict[tuple[str, str], tuple[str, ...]] = OrderedDict()
+_passed: OrderedDict[tuple[str, str], Preflight] = OrderedDict()
 _PASSED_KEPT = 64
 
 
 def _try_first_records(
-    packed: bytes, digest: str, splits: list[Split], first: Callable[[], Batch | None]
-) -> tuple[str, ...]:
-    key = (digest, _kind_of_records(splits))
+    packed: bytes,
+    digest: str,
+    splits: list[Split],
+    first: Callable[[], Batch | None],
+    batch: bool,
+    *,
+    anew: bool = False,
+) -> Preflight:
+    """Try the functions apart.
+
+    Args:
+        anew: what is known of other items of the same kind is not enough: their shape matters.
+    """
+    key = (f"{digest} {batch}", _kind_of_records(splits))
     known = _passed.get(key)
-    if known is not None:
+    if known is not None and not anew:
         return known
-    trial = partial(preflight, packed, first, check_key=normalise, make_values=Values)
+    trial = partial(preflight, packed, first, check_key=normalise, make_values=Values, batch=batch)
     try:
         tried = try_apart(trial)
     except UserCodeError as error:
         raise TaskFailedError(str(error), error.failure) from error
-    _passed[key] = tried.notes
+    _passed[key] = tried
     while len(_passed) > _PASSED_KEPT:
         _passed.popitem(last=False)
-    return tried.notes
+    return tried
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -266,6 +337,8 @@ def _kind_of_records(splits: list[Split]) -> str:
     says as much as a trial on the next twenty.
     """
     first = splits[0] if splits else None
+    if isinstance(first, MemorySplit) and first.data and first.arrow:
+        return f"table {stream_schema(first.data)}"
     if isinstance(first, MemorySplit) and first.data:
         try:
             items = _PlainUnpickler(io.BytesIO(first.data)).load()
@@ -280,13 +353,28 @@ def _kind_of_records(splits: list[Split]) -> str:
     return hashlib.sha256(msgspec.msgpack.encode(splits[:1])).hexdigest()
 
 
-def _first_batch(splits: list[Split], options: JobOptions) -> Batch | None:
+def _open_shortly(
+    split: Split,
+    options: JobOptions,
+    columns: tuple[str, ...] | None,
+    schemas: tuple[CsvSchema, ...],
+) -> RecordReader:
+    """Open a split to look at its beginning only."""
+    return open_split(
+        split,
+        encoding=options.encoding,
+        errors=options.errors,
+        block=PREFLIGHT_BYTES,
+        columns=columns,
+        schemas=schemas,
+    )
+
+
+def _first_batch(splits: list[Split], look: Callable[[Split], RecordReader]) -> Batch | None:
     """Read the beginning of the first split that has records."""
     for split in splits:
-        reader = open_split(
-            split, encoding=options.encoding, errors=options.errors, block=PREFLIGHT_BYTES
-        )
-        for batch in reader:
-            if batch.records:
-                return batch
+        with look(split) as reader:
+            for batch in reader:
+                if len(batch):
+                    return batch
     return None

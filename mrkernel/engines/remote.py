@@ -12,11 +12,12 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from mrkernel.data.outputs import Output
 from mrkernel.engines.base import OnPrint, PreparedJob
 from mrkernel.engines.cluster import Cluster
 from mrkernel.engines.delivery import deliver, is_copied
@@ -31,7 +32,8 @@ from mrkernel.errors import (
     TaskFailedError,
 )
 from mrkernel.ids import JobId
-from mrkernel.monitor.picture import Picture, PictureGap
+from mrkernel.monitor.live import LivePicture
+from mrkernel.monitor.picture import PictureGap
 from mrkernel.protocol.framing import BLOB_PIECE, CONTROL
 from mrkernel.protocol.messages import (
     Accepted,
@@ -67,8 +69,7 @@ class _Running:
     """A job that has not ended, as its submitter sees it."""
 
     job: Job
-    output: Path | None
-    overwrite: bool
+    output: Output | None
     on_print: OnPrint | None
 
 
@@ -100,7 +101,7 @@ class ManagerClient(Cluster):
         self._early: dict[JobId, list[JobPrinted | Ended]] = {}
         self._followed: set[JobId] = set()
         self._running: dict[JobId, _Running] = {}
-        self._pictures: dict[str, Picture] = {}
+        self._pictures: dict[str, LivePicture] = {}
         self._books = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._listen, name="mrk-client", daemon=True)
@@ -143,7 +144,6 @@ class ManagerClient(Cluster):
             prepared.spec.name,
             on_print,
             prepared.output,
-            prepared.overwrite,
             prepared.notes,
         )
 
@@ -162,15 +162,14 @@ class ManagerClient(Cluster):
             self._followed.discard(JobId(job_id))  # what comes now is for the Job made below
         known = self._accepted(lambda ticket: Attach(ticket, JobId(job_id)), JobSpecError)
         name = self.look(job_id)["name"]
-        return self._follow(known, name, on_print, None, False, ())
+        return self._follow(known, name, on_print, None, ())
 
     def _follow(
         self,
         job_id: JobId,
         name: str,
         on_print: OnPrint | None,
-        output: Path | None,
-        overwrite: bool,
+        output: Output | None,
         notes: tuple[str, ...],
     ) -> Job:
         job = Job(
@@ -181,7 +180,7 @@ class ManagerClient(Cluster):
             notes=notes,
         )
         with self._books:
-            self._running[job_id] = _Running(job, output, overwrite, on_print)
+            self._running[job_id] = _Running(job, output, on_print)
             self._followed.add(job_id)
             early = self._early.pop(job_id, [])
         for message in early:
@@ -196,10 +195,10 @@ class ManagerClient(Cluster):
         picture: dict[str, Any] = payload["snapshot"]
         return picture
 
-    def watch(self, topic: str) -> Picture:
+    def watch(self, topic: str) -> LivePicture:
         """Return a picture of the topic that stays up to date."""
         with self._books:
-            picture = self._pictures.setdefault(topic, Picture())
+            picture = self._pictures.setdefault(topic, LivePicture())
         self._send(Watch(topic))
         return picture
 
@@ -346,16 +345,16 @@ class ManagerClient(Cluster):
                 ended,
                 self.connection.secret,
                 output=running.output,
-                overwrite=running.overwrite,
                 release=partial(self.release, ended.job),
             )
-            if is_copied(ended):
-                # What lies on workers only may have to be made again: its inputs stay as well.
-                self._send(ReleaseJob(ended.job, runs_only=True))
         except Exception as error:  # noqa: BLE001 - whoever waits for the result raises it
             running.job.fail(error)
             return
         running.job.succeed(result)
+        if is_copied(ended):
+            # What lies on workers only may have to be made again: its inputs stay as well.
+            with suppress(ClusterError):  # it is gone, and all that it held
+                self._send(ReleaseJob(ended.job, runs_only=True))
 
     def _lost(self, error: MRKernelError) -> None:
         """The manager is gone: everybody who waits is told."""
@@ -363,6 +362,8 @@ class ManagerClient(Cluster):
         with self._books:
             waiting, self._waiting = list(self._waiting.values()), {}
             running, self._running = list(self._running.values()), {}
+        for picture in list(self._pictures.values()):
+            picture.wake()
         for future in waiting:
             future.set_exception(ManagerUnreachableError(f"{self.label} is gone: {error}"))
         for lost in running:

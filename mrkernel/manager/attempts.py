@@ -64,6 +64,7 @@ class Attempts:
             return None
         job = self._books.jobs[job_id]
         del worker.assigned[job_id, task_id]
+        self._books.loads.changed(worker)
         job.running -= 1
         return job, job.tasks[task_id]
 
@@ -102,6 +103,8 @@ class Attempts:
         if task.is_map:
             job.mean_map_s = smooth(job.mean_map_s, message.seconds)
             job.maps_left -= 1
+            if job.reduces and len(self._books.hosts) > 1:
+                job.fresh.append(task)
             if not job.maps_left:
                 return self.maps_done(job, now)
         else:
@@ -213,6 +216,7 @@ class Attempts:
         worker_id, _ = task.running.pop(attempt)
         worker = self._books.workers[worker_id]
         del worker.assigned[job.id, task.id]
+        self._books.loads.changed(worker)
         job.running -= 1
         self._books.say(Send(worker.peer, CancelAttempt(job.id, task.id, attempt)))
         self._books.publish(
@@ -253,6 +257,7 @@ class Attempts:
                 job.reduces_left += 1
         if tasks and job.state is JobState.DONE:
             advance(job, JOB_TRANSITIONS, JobTrigger.RESULT_LOST, now, why)
+            self._books.running[job.id] = job
         for task in tasks:
             self._queue(job, task, now)
         if job.maps_left:
@@ -266,11 +271,9 @@ class Attempts:
         advance(task, TASK_TRANSITIONS, TaskTrigger.STARTED, now, worker.id)
         task.running[task.attempts] = (worker.id, now)
         worker.assigned[job.id, task.id] = task.attempts
+        self._books.loads.changed(worker)
         job.running += 1
-        if job.id not in worker.jobs:
-            worker.jobs.add(job.id)
-            self._send_blob(worker, job.spec.functions)
-            self._books.say(Send(worker.peer, JobInfo(job.id, job.spec)))
+        self.introduce(job, worker)
         if isinstance(task.split, MemorySplit) and task.split.blob:
             self._send_blob(worker, task.split.blob)
         sources = () if task.is_map else self._sources(job, task.index)
@@ -291,6 +294,13 @@ class Attempts:
             )
         )
 
+    def introduce(self, job: Job, worker: Worker) -> None:
+        """Tell a worker of a job, with its functions, once."""
+        if job.id not in worker.jobs:
+            worker.jobs.add(job.id)
+            self._send_blob(worker, job.spec.functions)
+            self._books.say(Send(worker.peer, JobInfo(job.id, job.spec)))
+
     def _send_blob(self, worker: Worker, digest: str) -> None:
         if digest not in worker.blobs:
             worker.blobs.add(digest)
@@ -305,17 +315,7 @@ class Attempts:
                 runs.setdefault(task.holder, []).append((task.index, task.winner))
         sources = []
         for worker_id, held in runs.items():
-            info = self._books.workers[worker_id].info
-            sources.append(
-                RunSource(
-                    worker_id,
-                    info.host_id,
-                    info.directory,
-                    info.data_host,
-                    info.data_port,
-                    tuple(held),
-                )
-            )
+            sources.append(self._books.workers[worker_id].source(tuple(held)))
         return tuple(sources)
 
     def _lost_outputs(self, job: Job) -> list[Task]:

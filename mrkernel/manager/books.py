@@ -6,9 +6,12 @@ pages, and none knows the part above it.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.events import PeerId
 from mrkernel.manager.instructions import Instruction, Publish, Send
+from mrkernel.manager.loads import Loads
 from mrkernel.manager.records import Job, Task, Worker
 from mrkernel.monitor import events as public
 from mrkernel.protocol.messages import Refused
@@ -19,7 +22,10 @@ class Books:
 
     def __init__(self) -> None:
         self.workers: dict[WorkerId, Worker] = {}  #: those not dead
+        self.loads = Loads(self.workers)
+        self.hosts: Counter[str] = Counter()  #: workers on each host
         self.jobs: dict[JobId, Job] = {}  #: until they are forgotten, in order of arrival
+        self.running: dict[JobId, Job] = {}  #: those of them that are RUNNING
         self.blobs: set[str] = set()  #: digests the shell holds
         self._out: list[Instruction] = []
 

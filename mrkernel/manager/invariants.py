@@ -10,9 +10,17 @@ from mrkernel.manager.transitions import JobState, TaskState, WorkerLiveness
 
 
 def check_invariants(
-    workers: Mapping[WorkerId, Worker], jobs: Mapping[JobId, Job], blobs: Set[str]
+    workers: Mapping[WorkerId, Worker],
+    jobs: Mapping[JobId, Job],
+    blobs: Set[str],
+    running: Mapping[JobId, Job],
+    least: Worker | None,
 ) -> None:
     """Check the books of workers and jobs against each other, and against the blobs at hand.
+
+    Args:
+        running: the jobs that the scheduler looks at.
+        least: the worker that it takes for the least loaded.
 
     Raises:
         AssertionError: they disagree; the message names the noun.
@@ -26,6 +34,13 @@ def check_invariants(
             )
         assert worker.jobs <= set(jobs), f"{worker!r} knows forgotten jobs"
         assert worker.blobs <= blobs | {""}, f"{worker!r} has blobs that nobody needs"
+    loads = [(w.load, w.number) for w in workers.values() if w.state is WorkerLiveness.ALIVE]
+    assert (least and (least.load, least.number)) == min(loads, default=None), (
+        f"{least!r} is not the least loaded"
+    )
+    assert set(running) == {job.id for job in jobs.values() if job.state is JobState.RUNNING}, (
+        "the scheduler looks at other jobs than those that run"
+    )
     for job in jobs.values():
         _check_job(job, workers)
         assert job.blobs <= blobs or job.spec.in_process, f"{job!r} misses blobs"

@@ -98,7 +98,7 @@ class Jobs:
         job.ready_maps.extend(maps)
         job.maps_left, job.reduces_left = len(maps), len(reduces)
         job.watchers[peer] = None
-        self._books.jobs[job_id] = job
+        self._books.jobs[job_id] = self._books.running[job_id] = job
         self._books.say(Send(peer, Accepted(message.ticket, job_id)))
         self._books.publish(
             public.JobAccepted(
@@ -235,7 +235,9 @@ class Jobs:
         """Close a job: stop what runs for it, tell who waits, keep its result if it has one."""
         job, sentence = ending.job, ending.sentence
         advance(job, JOB_TRANSITIONS, ending.trigger, now, sentence)
+        del self._books.running[job.id]
         job.ended_at, job.sentence, job.failure = now, sentence, ending.failure
+        job.fresh.clear()
         for task in job.tasks.values():
             for attempt in list(task.running):
                 self._attempts.cancel_attempt(job, task, attempt, now)

@@ -56,7 +56,6 @@ def choose_worker(
     fallback: W | None = None
     fallback_load = float("inf")
     for worker in workers:
-        # First what says no most often: this is asked for every task.
         if room(worker) <= 0:
             continue
         weight = load(worker)

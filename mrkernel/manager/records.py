@@ -12,7 +12,7 @@ from mrkernel.job.plan import PlannedTask
 from mrkernel.job.spec import JobSpec
 from mrkernel.manager.events import PeerId
 from mrkernel.manager.transitions import JobState, Story, TaskState, WorkerLiveness
-from mrkernel.protocol.messages import JobPrinted, PartOutput, Register, RunOutput
+from mrkernel.protocol.messages import JobPrinted, PartOutput, Register, RunOutput, RunSource
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -20,6 +20,7 @@ class Worker:
     """A worker server as long as its connection lives."""
 
     id: WorkerId
+    number: int  #: the how manieth to join, from 1
     peer: PeerId
     info: Register
     last_seen: float
@@ -37,6 +38,13 @@ class Worker:
     def load(self) -> float:
         """Attempts it has, per slot."""
         return len(self.assigned) / self.info.slots
+
+    def source(self, runs: tuple[tuple[int, int], ...]) -> RunSource:
+        """Say where runs of its are: (map index, attempt) each."""
+        info = self.info
+        return RunSource(
+            self.id, info.host_id, info.directory, info.data_host, info.data_port, runs
+        )
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -94,6 +102,10 @@ class Job:
     tasks: dict[TaskId, Task] = field(default_factory=dict)
     ready_maps: deque[Task] = field(default_factory=deque)
     ready_reduces: deque[Task] = field(default_factory=deque)
+    fresh: list[Task] = field(default_factory=list)
+    """Finished maps that other hosts were not told of yet; empty while there is but one host."""
+    plan: list[WorkerId] = field(default_factory=list)
+    """Who will reduce each partition, as it looks; empty until somebody is told to fetch for it."""
     maps_left: int = 0  #: map tasks not DONE
     reduces_left: int = 0
     running: int = 0  #: attempts on workers

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import islice
+
 from mrkernel.ids import JobId
 from mrkernel.manager.attempts import Attempts
 from mrkernel.manager.books import Books
 from mrkernel.manager.policy import choose_worker, prefetch
 from mrkernel.manager.records import Job, Task, Worker
-from mrkernel.manager.transitions import JobState, TaskState, WorkerLiveness
+from mrkernel.manager.transitions import TaskState, WorkerLiveness
 
 #: Tasks that wait for a certain worker and are passed by others, at most: the line is looked
 #: through at every event.
@@ -27,10 +30,8 @@ class Scheduler:
         while True:
             candidates = [
                 job
-                for job in self._books.jobs.values()
-                if job.state is JobState.RUNNING
-                and (job.ready_maps or job.ready_reduces)
-                and job.id not in blocked
+                for job in self._books.running.values()
+                if (job.ready_maps or job.ready_reduces) and job.id not in blocked
             ]
             if not candidates:
                 return
@@ -55,18 +56,22 @@ class Scheduler:
                 if task.state is not TaskState.READY:
                     line.popleft()  # it lost its inputs while it stood in line
                     continue
-                worker = choose_worker(
-                    self._books.workers.values(),
-                    load=_load,
-                    room=lambda w: _room(w, ahead),  # noqa: B023 - used within this iteration
-                    avoided=lambda w: w.id in task.failed_on,  # noqa: B023
-                )
+                worker = self._books.loads.least()
+                if worker is None or worker.load >= ahead:
+                    break  # nobody has room
+                if task.failed_on:
+                    worker = choose_worker(
+                        self._books.workers.values(),
+                        load=_load,
+                        room=lambda w: _room(w, ahead),  # noqa: B023 - used in this iteration
+                        avoided=lambda w: w.id in task.failed_on,  # noqa: B023
+                    )
                 if worker is not None:
-                    self._attempts.start(job, line.popleft(), worker, now)
+                    self._attempts.start(job, _take(line, job, worker), worker, now)
                     started = True
                     if not alone:
                         break
-                elif task.failed_on and len(passed) < PASSED:
+                elif len(passed) < PASSED:
                     passed.append(line.popleft())
                 else:
                     break
@@ -74,6 +79,17 @@ class Scheduler:
             if started and not alone:
                 break
         return started
+
+
+def _take(line: deque[Task], job: Job, worker: Worker) -> Task:
+    """Take the first in line, or one soon after it whose input the worker has fetched."""
+    if job.plan and not line[0].is_map:
+        for task in islice(line, PASSED):
+            planned = job.plan[task.index] == worker.id
+            if planned and task.state is TaskState.READY and worker.id not in task.failed_on:
+                line.remove(task)
+                return task
+    return line.popleft()
 
 
 def _load(worker: Worker) -> float:

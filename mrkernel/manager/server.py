@@ -1,7 +1,9 @@
 """The manager's I/O shell: sockets, a timer, blobs and views around a ``ManagerState``.
 
 It decides nothing. What arrives becomes events; the instructions that come back are obeyed in
-order and never awaited, so one turn is one piece and no peer can hold up another.
+order and never awaited, so one turn is one piece and no peer can hold up another. What turns have
+to say leaves together, workers first: they have something to do, while clients and views only want
+to know.
 """
 
 from __future__ import annotations
@@ -40,12 +42,15 @@ from mrkernel.manager.instructions import (
 )
 from mrkernel.manager.state import ManagerState
 from mrkernel.monitor.broker import Broker
+from mrkernel.monitor.events import AnyEvent
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.framing import BLOB_PIECE
 from mrkernel.protocol.messages import (
     BlobPiece,
+    Forget,
     FromClient,
     FromWorker,
+    Message,
     MessageDecoder,
     View,
     blob_pieces,
@@ -56,6 +61,8 @@ logger = logging.getLogger("mrkernel.manager")
 TICK_S = 0.1
 #: A reader with more than this unsent is slow: it gets no deltas until it has caught up.
 SLOW_BYTES = 1 << 20
+#: A blob up to this size travels in the frame of what follows: one wake-up of the worker less.
+ALONG = 1 << 20
 
 
 class ManagerServer(TCPServer):
@@ -80,6 +87,10 @@ class ManagerServer(TCPServer):
         self._blobs: dict[str, bytes] = {}
         self._arriving: dict[tuple[PeerId, str], bytearray] = {}
         self._view_timer: asyncio.TimerHandle | None = None
+        self._talking: dict[Connection, None] = {}  # those with something queued
+        self._patient: dict[Connection, None] = {}  # those with something that can wait
+        self._events: list[AnyEvent] = []  # not folded into the views yet
+        self._flush_scheduled = False
         self._decoders = {
             "client": MessageDecoder(FromClient),
             "worker": MessageDecoder(FromWorker),
@@ -90,6 +101,9 @@ class ManagerServer(TCPServer):
         while True:
             await asyncio.sleep(TICK_S)
             self._turn([Tick()])
+            for connection in self._patient:
+                self._talking[connection] = None
+            self._patient.clear()
 
     async def handle_stream(self, stream: IOStream, address: Any) -> None:
         """Serve one peer from its handshake to its end."""
@@ -113,6 +127,7 @@ class ManagerServer(TCPServer):
                     events.append(Received(peer, message))
             self._turn(events)
         del self._connections[peer]
+        self._patient.pop(connection, None)
         self._broker.unsubscribe(peer)
         for key in [key for key in self._arriving if key[0] == peer]:
             del self._arriving[key]
@@ -133,21 +148,29 @@ class ManagerServer(TCPServer):
                 connection = self._connections.get(getattr(event, "peer", PeerId(0)))
                 if connection is not None:
                     connection.close()
-        self._schedule_views()
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
 
     def _obey(self, instruction: Instruction) -> None:
         match instruction:
             case Publish(event):
-                self._broker.publish(event)
+                self._events.append(event)
             case Send(peer, message):
                 connection = self._connections.get(peer)
-                if connection is not None:
-                    connection.send(message)
+                if connection is None:
+                    return
+                if type(message) is Forget:
+                    # Nobody waits for it: it leaves with the next word to that worker, or the next
+                    # tick, and wakes nobody in the middle of the next job's start.
+                    connection.put(message)
+                    self._patient[connection] = None
+                else:
+                    self._say(connection, message)
             case SendBlob(peer, digest):
                 connection = self._connections.get(peer)
                 if connection is not None:
-                    for piece in blob_pieces(digest, self._blobs[digest], BLOB_PIECE):
-                        connection.send_alone(piece)
+                    self._send_blob(connection, digest)
             case SendView(peer, topic, ticket):
                 self._send_view(peer, topic, ticket)
             case StopView(peer, topic):
@@ -159,7 +182,43 @@ class ManagerServer(TCPServer):
                 if connection is not None:
                     connection.close()
 
+    def _say(self, connection: Connection, message: Message) -> None:
+        """Queue a message for the next flush."""
+        connection.put(message)
+        self._talking[connection] = None
+
+    def _flush(self) -> None:
+        """Send what the turns since the last flush had to say, then fold what they told."""
+        self._flush_scheduled = False
+        talking, self._talking = self._talking, {}
+        later = []
+        for connection in talking:
+            if connection.role == "worker":
+                connection.flush()
+            else:
+                later.append(connection)
+        for connection in later:
+            connection.flush()
+        self._fold()
+        self._schedule_views()
+
+    def _fold(self) -> None:
+        events, self._events = self._events, []
+        for event in events:
+            try:
+                self._broker.publish(event)
+            except Exception:
+                logger.exception("could not fold %.500r", event)
+
     # --- blobs ------------------------------------------------------------------------------------
+
+    def _send_blob(self, connection: Connection, digest: str) -> None:
+        data = self._blobs[digest]
+        if len(data) <= ALONG:
+            self._say(connection, BlobPiece(digest, data))
+            return
+        for piece in blob_pieces(digest, data, BLOB_PIECE):
+            connection.send_alone(piece)
 
     def _blob_arrived(self, peer: PeerId, piece: BlobPiece) -> list[Event]:
         """Collect the pieces of a blob; a whole one whose digest is wrong is dropped."""
@@ -181,10 +240,11 @@ class ManagerServer(TCPServer):
         if not ticket:
             self._broker.subscribe(peer, topic)
             return
+        self._fold()  # what was decided before the question belongs into the answer
         connection = self._connections.get(peer)
         snapshot = self._broker.snapshot(topic)
         if connection is not None and snapshot is not None:
-            connection.send(View({"topic": topic, "snapshot": snapshot}, ticket))
+            self._say(connection, View({"topic": topic, "snapshot": snapshot}, ticket))
 
     def _slow_readers(self) -> set[PeerId]:
         return {peer for peer, c in self._connections.items() if c.unsent_bytes > SLOW_BYTES}
@@ -198,6 +258,7 @@ class ManagerServer(TCPServer):
 
     def _send_views(self) -> None:
         self._view_timer = None
+        self._fold()
         for reader, payload in self._broker.collect(self._clock(), self._slow_readers()):
             connection = self._connections.get(reader)  # type: ignore[call-overload]
             if connection is not None:

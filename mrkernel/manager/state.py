@@ -10,7 +10,8 @@ when all are DONE its reduce tasks become ready; when those are, the job is. A l
 back its running attempts and its finished outputs: what is still needed runs again elsewhere.
 
 This file only says who hears what: ``workers``, ``attempts`` and ``jobs`` keep their pages of the
-``books``, and after each event the ``scheduler`` hands out what became ready.
+``books``; each tick ``gathering`` lets shuffling start while maps run, where there are several
+hosts; and after each event the ``scheduler`` hands out what became ready.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from mrkernel.manager.events import (
     Received,
     Tick,
 )
+from mrkernel.manager.gathering import Gathering
 from mrkernel.manager.instructions import Close, Instruction, SendView, StopView
 from mrkernel.manager.invariants import check_invariants
 from mrkernel.manager.jobs import Jobs
@@ -64,6 +66,7 @@ class ManagerState:
         self._attempts = Attempts(self._books)
         self._jobs = Jobs(self._books, self._attempts, python)
         self._workers = Workers(self._books, self._attempts, python, liveness or Liveness())
+        self._gathering = Gathering(self._books, self._attempts)
         self._scheduler = Scheduler(self._books, self._attempts)
 
     @property
@@ -102,6 +105,7 @@ class ManagerState:
                 self._jobs.blob_stored(peer, digest)
             case Tick():
                 self._workers.tick(now)
+                self._gathering.tick()
             case PeerJoined():
                 pass  # a worker counts once it has registered; a client needs no record
         self._scheduler.schedule(now)
@@ -113,7 +117,9 @@ class ManagerState:
         Raises:
             AssertionError: one does not hold.
         """
-        check_invariants(self.workers, self.jobs, self.blobs)
+        books = self._books
+        least = books.loads.least()
+        check_invariants(self.workers, self.jobs, self.blobs, books.running, least)
 
     def _from_worker(self, worker: Worker, message: Message, now: float) -> None:
         ending: Ending | None = None

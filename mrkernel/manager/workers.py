@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from mrkernel.ids import WorkerId
@@ -68,8 +69,10 @@ class Workers:
             self._books.say(Close(peer))
             return
         self._seen += 1
-        worker = Worker(WorkerId(f"w{self._seen}"), peer, info, now)
+        worker = Worker(WorkerId(f"w{self._seen}"), self._seen, peer, info, now)
         self._books.workers[worker.id] = worker
+        self._books.loads.changed(worker)
+        self._books.hosts[info.host_id] += 1
         self._by_peer[peer] = worker
         self._books.say(Send(peer, Registered(worker.id, self._liveness.beat_s)))
         self._books.publish(
@@ -83,6 +86,7 @@ class Workers:
         worker.last_seen = now
         if worker.state is WorkerLiveness.SUSPECT:
             advance(worker, WORKER_TRANSITIONS, WorkerTrigger.BEAT, now)
+            self._books.loads.changed(worker)
             self._books.publish(public.WorkerAlive(at=now, worker=worker.id))
 
     def beat(self, worker: Worker, beat: Beat, now: float) -> None:
@@ -144,6 +148,7 @@ class Workers:
     def _lost(self, worker: Worker, cause: str, now: float) -> None:
         advance(worker, WORKER_TRANSITIONS, WorkerTrigger.LOST, now, cause)
         del self._books.workers[worker.id], self._by_peer[worker.peer]
+        self._books.hosts -= Counter([worker.info.host_id])
         self._books.publish(public.WorkerLost(at=now, worker=worker.id, cause=cause))
         for job in list(self._books.jobs.values()):
             if job.id in worker.jobs and not job.delivered:

@@ -7,10 +7,11 @@ one loop turn says to one peer goes out as one frame.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, BinaryIO
 
 from tornado.iostream import IOStream, StreamClosedError
 
@@ -24,7 +25,6 @@ from mrkernel.protocol.framing import (
     CONTROL,
     HANDSHAKE_LIMIT,
     HEADER_SIZE,
-    RAW,
     FrameDecoder,
     pack_frame,
 )
@@ -34,6 +34,7 @@ from mrkernel.protocol.messages import Message, MessageDecoder, frame_of
 logger = logging.getLogger("mrkernel.protocol")
 
 READ_SIZE = 256 << 10  #: bytes taken from the socket at once
+PIECE = 1 << 20  #: bytes of a file read and sent at once, where the kernel does not do it
 
 
 class Connection:
@@ -128,6 +129,10 @@ class Connection:
         queue, self._queue = self._queue, []
         self._write(*queue)
 
+    def put(self, message: Message) -> None:
+        """Queue a message that leaves with the next ``flush``: whoever puts it calls that."""
+        self._queue.append(message)
+
     def send_alone(self, *messages: Message) -> None:
         """Write what is queued, then these in a frame of their own: for large ones."""
         self.flush()
@@ -138,10 +143,47 @@ class Connection:
         """Bytes the socket has not taken yet."""
         return len(self._stream._write_buffer) if self._stream._write_buffer else 0
 
-    async def send_raw(self, data: bytes | memoryview) -> None:
-        """Write a raw frame and wait until the socket took it (back-pressure)."""
+    async def send_bytes(self, data: bytes | memoryview) -> None:
+        """Write bytes as they are, in no frame, and wait until the socket took them.
+
+        Raises:
+            StreamClosedError: the connection ended.
+        """
         self.flush()
-        await self._stream.write(pack_frame(bytes(data), RAW))
+        await self._stream.write(data)
+
+    async def send_file(self, file: BinaryIO, offset: int, length: int) -> int:
+        """Write bytes of a file, in no frame, as fast as the peer takes them.
+
+        Where the platform can, the kernel sends them and they are never copied to here.
+
+        Returns:
+            How many the file had: fewer than ``length`` when it is shorter.
+
+        Raises:
+            StreamClosedError: the connection ended.
+        """
+        self.flush()
+        sent = 0
+        if length and type(self._stream) is IOStream:  # one with TLS must see what it sends
+            await self._stream.write(b"")  # what is queued leaves first
+            loop = asyncio.get_running_loop()
+            try:
+                with contextlib.suppress(asyncio.SendfileNotAvailableError):  # by hand, then
+                    return await loop.sock_sendfile(
+                        self._stream.socket, file, offset, length, fallback=False
+                    )
+            except ConnectionError as error:
+                self._stream.close()
+                raise StreamClosedError(error) from error
+        file.seek(offset)
+        while sent < length:
+            data = file.read(min(PIECE, length - sent))
+            if not data:
+                break
+            await self._stream.write(data)
+            sent += len(data)
+        return sent
 
     def _write(self, *messages: Message) -> None:
         if self._stream.closed():

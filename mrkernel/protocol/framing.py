@@ -68,6 +68,12 @@ def pack_control(payload: bytes, limit: int = FRAME_LIMIT) -> bytes:
     return b"".join([*frames, pack_frame(payload[cuts[-1] :])])
 
 
+def payload_size(header: bytes | bytearray) -> int:
+    """Return how many bytes follow a header."""
+    length: int = _HEADER.unpack_from(header)[3]
+    return length
+
+
 class FrameDecoder:
     """Cuts a stream of bytes into frames.
 
@@ -86,7 +92,7 @@ class FrameDecoder:
         """Raise the limits: the peer is authenticated."""
         self.limit, self.message_limit = FRAME_LIMIT, MESSAGE_LIMIT
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+    def feed(self, data: bytes | bytearray) -> Iterator[tuple[int, bytes]]:
         """Take bytes as they arrived; yield every payload that is whole now as (kind, payload).
 
         Raises:

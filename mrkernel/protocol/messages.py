@@ -78,6 +78,7 @@ class RunOutput(msgspec.Struct, frozen=True):
     """A map attempt's run: how much of it each partition holds."""
 
     sizes: tuple[int, ...]  #: bytes per partition; all zero: no file was written
+    digest: int = 0  #: two attempts with different ones made different pairs; 0: not known
 
 
 class PartOutput(msgspec.Struct, frozen=True):
@@ -150,6 +151,7 @@ class JobInfo(Message, frozen=True, tag="job-info"):
 
     job: JobId
     spec: JobSpec
+    functions: bytes | None = None  #: to a runner: the blob itself, when it is small
 
 
 class RunSource(msgspec.Struct, frozen=True):
@@ -172,6 +174,17 @@ class Start(Message, frozen=True, tag="start"):
     index: int
     split: Split | None = None
     sources: tuple[RunSource, ...] = ()
+
+
+class Gather(Message, frozen=True, tag="gather"):
+    """These map outputs on other hosts will be wanted here, as it looks: fetch them in good time.
+
+    No answer is expected. What is not fetched when a reduce attempt starts it fetches by itself.
+    """
+
+    job: JobId
+    partitions: tuple[int, ...]
+    sources: tuple[RunSource, ...]
 
 
 class CancelAttempt(Message, frozen=True, tag="cancel-attempt"):
@@ -314,7 +327,7 @@ class View(Message, frozen=True, tag="view"):
 
 
 class ReadRange(Message, frozen=True, tag="read-range"):
-    """Send bytes of one of your run or part files, as raw frames of ``length`` bytes together.
+    """Send bytes of one of your run or part files, in no frames, behind a ``RangeReply``.
 
     A negative ``offset`` counts from the end; ``length`` -1 means to the end.
     """
@@ -325,14 +338,31 @@ class ReadRange(Message, frozen=True, tag="read-range"):
 
 
 class RangeReply(Message, frozen=True, tag="range-reply"):
-    """How many bytes follow as raw frames; or why none do."""
+    """How many bytes follow, in no frames; or why none do."""
 
     length: int
     error: str = ""
 
 
+class ReadShares(Message, frozen=True, tag="read-shares"):
+    """Send what each of your runs has of one partition: a ``ShareReply`` each, in this order."""
+
+    names: tuple[str, ...]
+    partition: int
+    codec: str = ""  #: compress with this, if you have it and it pays; "": do not
+
+
+class ShareReply(Message, frozen=True, tag="share-reply"):
+    """The bytes of a share follow: in no frames, or compressed, a raw frame for each piece."""
+
+    length: int  #: bytes, not compressed
+    index: bytes = b""  #: what is where in them
+    codec: str = ""  #: "": not compressed
+    error: str = ""  #: why none follow
+
+
 FromWorker = Register | Beat | Finished | Failed | FetchFailed | Printed
-ToWorker = Registered | JobInfo | Start | CancelAttempt | Forget | Retire | BlobPiece
+ToWorker = Registered | JobInfo | Start | Gather | CancelAttempt | Forget | Retire | BlobPiece
 FromClient = Submit | CancelJob | ReleaseJob | Attach | Watch | Unwatch | Look | BlobPiece
 ToClient = Accepted | Refused | Ended | JobPrinted | View
 FromRunner = Finished | Failed | FetchFailed

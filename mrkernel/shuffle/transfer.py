@@ -1,92 +1,33 @@
-"""Runs and result parts between machines: a worker serves ranges of its files, others read them.
+"""Conversations of processes without an event loop, and reading what workers serve by them.
 
-On the same host a reader opens the file itself; the server is for everyone else. A name is
-``<job>/<file>`` of plain characters, so no request can leave the worker's directory.
+On the same host a reader opens the file itself; see ``serving`` for the other side.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import secrets
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import Any
-
-from tornado.iostream import IOStream, StreamClosedError
-from tornado.tcpserver import TCPServer
 
 from mrkernel.errors import ClusterError, ProtocolError
-from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.framing import (
     CONTROL,
     HANDSHAKE_LIMIT,
-    RAW,
+    HEADER_SIZE,
     FrameDecoder,
     pack_frame,
+    payload_size,
 )
 from mrkernel.protocol.handshake import NONCE_SIZE, Connector, Role
 from mrkernel.protocol.messages import Message, MessageDecoder, RangeReply, ReadRange, frame_of
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_.-]+")
-PIECE = 1 << 20  #: bytes read from disk and sent at once
+SMALL_READ = 64 << 10  #: bytes; less than this is read through a buffer
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0  #: silence of a serving worker after which it counts as unreachable
-
-
-class RunServer(TCPServer):
-    """Serves byte ranges of the files under one directory to authenticated readers."""
-
-    def __init__(self, directory: Path, token: bytes) -> None:
-        super().__init__()
-        self._directory = directory
-        self._token = token
-        self._decoder = MessageDecoder(ReadRange)
-
-    async def handle_stream(self, stream: IOStream, address: Any) -> None:
-        """Serve one reader until it hangs up."""
-        connection = await Connection.accept(stream, self._token)
-        if connection is None:
-            return
-        try:
-            if connection.role == "reader":
-                async for requests in connection.batches(self._decoder):
-                    for request in requests:
-                        await self._serve(connection, request)
-        except StreamClosedError:
-            return  # the reader went away in the middle of a range: its business
-        finally:
-            connection.close()
-
-    async def _serve(self, connection: Connection, request: ReadRange) -> None:
-        if not _NAME.fullmatch(request.name):
-            connection.send(RangeReply(0, f"{request.name!r} is no name of a run"))
-            return
-        try:
-            file = (self._directory / request.name).open("rb")
-        except OSError as error:
-            connection.send(RangeReply(0, f"{request.name}: {error.strerror}"))
-            return
-        with file:
-            size = os.fstat(file.fileno()).st_size
-            start = request.offset if request.offset >= 0 else max(0, size + request.offset)
-            length = max(0, size - start)
-            if request.length >= 0:
-                length = min(length, request.length)
-            connection.send(RangeReply(length))
-            file.seek(start)
-            while length:
-                data = file.read(min(PIECE, length))
-                if not data:
-                    connection.close()  # cut short under our hands: the reader sees the end
-                    return
-                length -= len(data)
-                await connection.send_raw(data)
 
 
 class FrameSocket:
@@ -106,6 +47,7 @@ class FrameSocket:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._frames = FrameDecoder(HANDSHAKE_LIMIT)
         self._ready: list[tuple[int, bytes]] = []
+        self._rest = memoryview(b"")  # taken from the socket, not asked for yet: outside of frames
         try:
             connector = Connector(token, role, secrets.token_bytes(NONCE_SIZE))
             self._socket.sendall(pack_frame(connector.hello()))
@@ -173,6 +115,47 @@ class FrameSocket:
             raise ClusterError(self._gone("it sent a frame of the wrong kind"))
         return payload
 
+    def receive_alone(self, kind: int = CONTROL) -> bytes:
+        """Return the payload of the next frame, and leave what follows it in the socket."""
+        data = self.receive_bytes(HEADER_SIZE)
+        try:
+            frames = list(self._frames.feed(data))
+            if not frames:
+                frames = list(self._frames.feed(self.receive_bytes(payload_size(data))))
+        except ProtocolError as error:
+            raise ClusterError(self._gone(error)) from error
+        if not frames or frames[0][0] != kind:
+            raise ClusterError(self._gone("it sent a frame of the wrong kind"))
+        return frames[0][1]
+
+    def receive_bytes(self, length: int) -> bytearray:
+        """Return the next so many bytes, which are in no frame."""
+        data = bytearray(length)
+        view = memoryview(data)
+        while view:
+            view = view[self.receive_into(view) :]
+        return data
+
+    def receive_into(self, view: memoryview) -> int:
+        """Fill the beginning of ``view``, at least a byte, with bytes that are in no frame."""
+        if self._rest:
+            got = min(len(view), len(self._rest))
+            view[:got] = self._rest[:got]
+            self._rest = self._rest[got:]
+            return got
+        try:
+            if len(view) < SMALL_READ:
+                # Many small things follow each other: one look at the socket serves for several.
+                self._rest = memoryview(self._socket.recv(SMALL_READ))
+                got = len(self._rest)
+            else:
+                got = self._socket.recv_into(view)
+        except OSError as error:
+            raise ClusterError(self._gone(error)) from error
+        if not got:
+            raise ClusterError(self._gone("it hung up"))
+        return self.receive_into(view) if self._rest else got
+
     def close(self) -> None:
         """Hang up; a ``receive`` in another thread ends."""
         try:
@@ -199,22 +182,14 @@ class RunReader:
         Raises:
             ClusterError: it is not there, or the worker is not.
         """
-        return b"".join(self.stream(name, offset, length))
-
-    def stream(self, name: str, offset: int, length: int) -> Iterator[bytes]:
-        """Yield the bytes of a range as they come; the iterator must be used up."""
         self._peer.send(ReadRange(name, offset, length))
         try:
-            (reply,) = self._replies.decode(self._peer.receive(CONTROL))
+            (reply,) = self._replies.decode(self._peer.receive_alone())
         except (ProtocolError, ValueError) as error:
             raise ClusterError(f"{self._peer.address[0]}: an odd reply: {error}") from error
         if reply.error:
             raise ClusterError(reply.error)
-        left = reply.length
-        while left > 0:
-            data = self._peer.receive(RAW)
-            left -= len(data)
-            yield data
+        return bytes(self._peer.receive_bytes(reply.length))
 
     def close(self) -> None:
         """Hang up."""

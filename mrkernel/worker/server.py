@@ -16,16 +16,19 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psutil
 from tornado.iostream import IOStream, StreamClosedError
 
 from mrkernel.data.host import host_id
-from mrkernel.errors import ManagerUnreachableError, SecurityError
+from mrkernel.data.splits import MemorySplit
+from mrkernel.errors import ManagerUnreachableError, MRKernelError, SecurityError
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.messages import (
     BlobPiece,
@@ -40,11 +43,15 @@ from mrkernel.protocol.messages import (
     ToWorker,
     frame_of,
 )
-from mrkernel.shuffle.transfer import RunServer
+from mrkernel.shuffle.serving import RunServer
+from mrkernel.shuffle.shares import fetch_shares
+from mrkernel.worker.folders import Folders
+from mrkernel.worker.gathers import Fetch
 from mrkernel.worker.runners import Listener, Runners, start_template
 from mrkernel.worker.state import (
     Delete,
     Event,
+    Fetched,
     Fork,
     FromManager,
     Kill,
@@ -65,8 +72,10 @@ logger = logging.getLogger("mrkernel.worker")
 PRINT_LIMIT = 20_000
 #: Seconds output is collected for, so that a chatty mapper costs few messages.
 PRINT_DELAY_S = 0.1
-#: Seconds files of ended jobs are left lying, so that those of many jobs go together.
-DELETE_DELAY_S = 0.05
+#: Functions up to this size travel on to runners as they came; larger ones are read from a file.
+SMALL_FUNCTIONS = 256 << 10
+#: Niceness of what is fetched ahead.
+BACKGROUND = 10
 #: How long a worker looks for a manager that went away before it ends itself.
 LEASE_S = 30.0
 
@@ -134,9 +143,9 @@ class WorkerServer:
         self._runs = RunServer(config.directory, config.token)
         self._blobs = config.directory / "blobs"
         self._blobs.mkdir(exist_ok=True)
+        self._folders = Folders(config.directory)
+        self._small: dict[str, bytes] = {}  # blobs that are in no file: functions, as a rule
         self._orders: list[list[JobInfo | Start]] = [[] for _ in range(config.slots)]
-        self._doomed: list[tuple[Path, bool]] = []  # folders of jobs; whether only their runs
-        self._deleting: asyncio.Future[None] | None = None
         self._output = [_SlotOutput() for _ in range(config.slots)]
         self._output_timer: asyncio.TimerHandle | None = None
         self._process = psutil.Process()
@@ -199,8 +208,7 @@ class WorkerServer:
             if status is not None:
                 return status
             logger.warning("the manager is gone (%s); looking for it", connection.ended)
-            if self._deleting is not None:
-                await self._deleting  # the next manager may number its jobs like this one
+            await self._folders.settled()  # the next manager may number its jobs like this one
             self._start_anew()
             deadline = time.monotonic() + self._config.lease_s
             pause = 0.02
@@ -208,7 +216,7 @@ class WorkerServer:
     async def _serve_one(self, connection: Connection) -> int | None:
         """Obey one manager until its connection ends; an exit status when told to retire."""
         self._connection = connection
-        data_host, data_port = self._data_address()
+        data_host, data_port = self._runs.address
         connection.send(
             Register(
                 host=socket.gethostname(),
@@ -251,16 +259,11 @@ class WorkerServer:
         self._drop_orders()
         for slot in range(self._config.slots):
             self._runners.kill(slot)
-        for job in list(self._state.jobs):
-            shutil.rmtree(self._config.directory / job, ignore_errors=True)
+        self._folders.delete_now(list(self._state.jobs))
         for blob in self._blobs.iterdir():
             blob.unlink()  # it is sent again if it is needed
+        self._small.clear()
         self._state.forget_everything()
-
-    def _data_address(self) -> tuple[str, int]:
-        sockets = list(self._runs._sockets.values())
-        address = sockets[0].getsockname()
-        return str(address[0]), int(address[1])
 
     # --- a turn -----------------------------------------------------------------------------------
 
@@ -288,9 +291,18 @@ class WorkerServer:
                     self._runners.fork(slot)
                 case Delete(job, blobs, runs_only):
                     self._delete(job, blobs, runs_only)
+                case Fetch():
+                    self._fetch(instruction)
 
     def _order(self, slot: int, message: JobInfo | Start) -> None:
         """Queue an order; all that this loop turn has for a runner leaves as one frame."""
+        if isinstance(message, JobInfo):
+            self._folders.make(message.job)
+            functions = self._small.get(message.spec.functions)
+            message = msgspec.structs.replace(message, functions=functions)
+        elif isinstance(message.split, MemorySplit) and message.split.blob in self._small:
+            blob = message.split.blob  # input as small as functions are: a runner reads the file
+            (self._blobs / blob).write_bytes(self._small.pop(blob))
         if not any(self._orders):
             asyncio.get_running_loop().call_soon(self._send_orders)
         self._orders[slot].append(message)
@@ -308,21 +320,37 @@ class WorkerServer:
     def _delete(self, job: str, blobs: tuple[str, ...], runs_only: bool) -> None:
         # At once: the same blob may come again before long, into the same file.
         for digest in blobs:
-            (self._blobs / digest).unlink(missing_ok=True)
-        self._doomed.append((self._config.directory / job, runs_only))
-        if self._deleting is None:
-            self._deleting = asyncio.ensure_future(self._delete_doomed())
+            if self._small.pop(digest, None) is None:
+                (self._blobs / digest).unlink(missing_ok=True)
+        self._folders.delete(job, runs_only)
 
-    async def _delete_doomed(self) -> None:
-        """Delete files in a thread: some disks take long, and the next job is starting."""
-        await asyncio.sleep(DELETE_DELAY_S)
-        while self._doomed:
-            doomed, self._doomed = self._doomed, []
-            await asyncio.to_thread(_delete_files, doomed)
-        self._deleting = None
+    def _fetch(self, fetch: Fetch) -> None:
+        """Fetch shares in a thread that leaves the processors to user code."""
+        directory = self._config.directory / fetch.job
+        loop = asyncio.get_running_loop()
+
+        def run() -> None:
+            if sys.platform == "linux":  # where a thread has a priority of its own
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND)
+            try:
+                fetch_shares(
+                    fetch.source, fetch.job, fetch.partition, directory, self._config.token
+                )
+            except (MRKernelError, OSError) as error:
+                # The reduce attempt finds out by itself whether it matters.
+                logger.info("could not fetch ahead from %s: %s", fetch.source.worker, error)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: this worker ends
+                loop.call_soon_threadsafe(lambda: self._turn([Fetched(fetch.number)]))
+
+        self._folders.make(fetch.job)
+        # A daemon: it may wait for a silent worker when this one ends.
+        threading.Thread(target=run, name="mrk-fetch", daemon=True).start()
 
     def _store_blob(self, piece: BlobPiece) -> None:
         """Add a piece; runners read the file, and check its digest, once they are told of it."""
+        if piece.last and not piece.offset and len(piece.data) <= SMALL_FUNCTIONS:
+            self._small[piece.digest] = piece.data
+            return
         mode = "ab" if piece.offset else "wb"
         with (self._blobs / Path(piece.digest).name).open(mode) as file:
             file.write(piece.data)
@@ -380,15 +408,6 @@ class WorkerServer:
         printed = self._output[slot].take()
         if printed is not None and self._connection is not None:
             self._connection.send(printed)
-
-
-def _delete_files(doomed: list[tuple[Path, bool]]) -> None:
-    for directory, runs_only in doomed:
-        if runs_only:
-            for path in directory.glob("*.run"):
-                path.unlink(missing_ok=True)
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 class _SlotOutput:

@@ -27,10 +27,12 @@ from mrkernel.protocol.messages import (
     FetchFailed,
     Finished,
     Forget,
+    Gather,
     JobInfo,
     Message,
     Start,
 )
+from mrkernel.worker.gathers import Fetch, Gathers
 
 #: One frame of ``faulthandler``'s report.
 _FATAL_FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
@@ -91,7 +93,14 @@ class RunnerProgress:
     bytes: int
 
 
-Event = FromManager | RunnerUp | RunnerSaid | RunnerDied | Pulse
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A ``Fetch`` is over, well or not."""
+
+    number: int
+
+
+Event = FromManager | RunnerUp | RunnerSaid | RunnerDied | Pulse | Fetched
 
 
 # --- what to do -----------------------------------------------------------------------------------
@@ -135,7 +144,7 @@ class Delete:
     runs_only: bool
 
 
-Instruction = Say | Order | Kill | Fork | Delete
+Instruction = Say | Order | Kill | Fork | Delete | Fetch
 
 
 @dataclass(slots=True)
@@ -165,6 +174,7 @@ class WorkerState:
         self.slots = [Slot() for _ in range(slots)]
         self.line: deque[Start] = deque()  #: attempts not yet given to a runner
         self.jobs: dict[JobId, JobInfo] = {}
+        self.gathers = Gathers()  #: what is fetched for reduce attempts to come
         self._out: list[Instruction] = []
 
     def start(self) -> list[Instruction]:
@@ -188,7 +198,13 @@ class WorkerState:
                 self._runner_died(event)
             case Pulse(cpu_percent, memory_bytes, progress):
                 self._pulse(cpu_percent, memory_bytes, progress, now)
+            case Fetched(number):
+                gone = self.gathers.ended(number)
+                if gone is not None:
+                    self._out.append(Delete(gone.job, (), gone.runs_only))
         self._give(now)
+        if self.gathers.waiting:
+            self._out.extend(self.gathers.start())
         out, self._out = self._out, []
         return out
 
@@ -199,6 +215,7 @@ class WorkerState:
         """
         self.line.clear()
         self.jobs.clear()
+        self.gathers.forget_everything()
         for slot in self.slots:
             slot.held.clear()
             slot.killing = slot.up
@@ -214,6 +231,7 @@ class WorkerState:
             places += [(s.job, s.task) for s in slot.held]
             assert len(slot.held) <= PIPELINE
             assert slot.up or not slot.held, "a slot without a runner holds attempts"
+        self.gathers.validate(set(self.jobs))
         assert len(places) == len(set(places)), f"an attempt is in two places: {places}"
         assert {job for job, _ in places} <= set(self.jobs), "an attempt of an unknown job"
 
@@ -223,6 +241,10 @@ class WorkerState:
         match message:
             case Start():
                 self.line.append(message)
+                if message.split is None and self.gathers.waiting:
+                    self.gathers.begun(message.job, message.index)
+            case Gather():
+                self.gathers.add(message)
             case JobInfo():
                 self.jobs[message.job] = message
             case CancelAttempt(job, task, attempt):
@@ -232,6 +254,7 @@ class WorkerState:
                     self.jobs.pop(job, None)
                     for slot in self.slots:
                         slot.told.discard(job)
+                self.gathers.forget(message)
                 self._out.append(Delete(job, blobs, runs_only))
 
     def _cancel(self, job: JobId, task: TaskId, attempt: int) -> None:

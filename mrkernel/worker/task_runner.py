@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import os
 import socket
+import threading
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,8 +31,15 @@ from mrkernel.protocol.messages import (
     frame_of,
 )
 from mrkernel.shuffle.run import Read, RunIndex, file_read, memory_read, read_index, tail_index
-from mrkernel.shuffle.transfer import RunReader
+from mrkernel.shuffle.shares import (
+    ShareError,
+    fetch_all,
+    fetch_shares,
+    find_shares,
+    share_files,
+)
 from mrkernel.worker.attempt import FetchError, JobContext, run_attempt, run_name
+from mrkernel.worker.heap import keep_freed_memory
 from mrkernel.worker.progress import ProgressCell
 
 #: A run up to this size is read with one open instead of four, and held: ten thousand of them must
@@ -48,6 +57,19 @@ class RunnerHome:
     always_fetch: bool = False  #: read runs over TCP even where the file is at hand
 
 
+def read_small(path: str, limit: int) -> bytes | None:
+    """Return what is in a file of up to ``limit`` bytes; None: it is larger.
+
+    A task may read thousands of these, and ``open`` alone costs more than all of this.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(descriptor, limit + 1)
+    finally:
+        os.close(descriptor)
+    return data if len(data) <= limit else None
+
+
 def warm_up() -> None:
     """Import in the template what no runner should have to import again."""
     import cloudpickle
@@ -60,6 +82,7 @@ def warm_up() -> None:
     import mrkernel.shuffle.sort_buffer
 
     del cloudpickle, numpy, mrkernel
+    keep_freed_memory()
     pyarrow.set_cpu_count(1)  # a slot is one core
     # What exists now is shared with every runner: collecting it would only copy its pages.
     gc.collect()
@@ -87,14 +110,21 @@ class _TaskRunner:
         self._progress = progress
         self._infos: dict[JobId, JobInfo] = {}
         self._current: JobContext | None = None
-        self._readers: dict[tuple[str, int], RunReader] = {}
+        self._shares: dict[tuple[int, int], tuple[Read, RunIndex]] = {}  # of other hosts' runs
 
     def obey(self, message: JobInfo | Start) -> Finished | Failed | FetchFailed | None:
         if isinstance(message, JobInfo):
             self._infos[message.job] = message
             return None
         try:
-            return run_attempt(message, self._context(message.job))
+            context = self._context(message.job)
+            remote = [source for source in message.sources if not self._is_here(source)]
+            if remote:
+                self._fetch(message, context, remote)
+            done = run_attempt(message, context)
+            if remote:
+                self._remove_shares(message)
+            return done
         except UserCodeError as error:
             return Failed(message.job, message.task, message.attempt, error.failure)
         except JobSpecError as error:
@@ -117,8 +147,6 @@ class _TaskRunner:
             kind = type(error).__name__
             failure = Failure(kind="environment", sentence=sentence, error_type=kind)
             return Failed(message.job, message.task, message.attempt, failure)
-        finally:
-            self._hang_up()
 
     def _context(self, job: JobId) -> JobContext:
         """Return the context of a job; the functions of one job at a time are kept unpacked."""
@@ -126,7 +154,8 @@ class _TaskRunner:
             from mrkernel.job.functions import unpack
 
             info = self._infos[job]
-            functions = unpack(self._read_blob(info.spec.functions))
+            packed = info.functions
+            functions = unpack(self._read_blob(info.spec.functions) if packed is None else packed)
             self._current = JobContext(
                 job=job,
                 spec=info.spec,
@@ -146,28 +175,55 @@ class _TaskRunner:
 
     # --- runs of other tasks ----------------------------------------------------------------------
 
+    def _is_here(self, source: RunSource) -> bool:
+        """Whether the files of a worker are at hand."""
+        return source.host_id == self._home.host_id and not self._home.always_fetch
+
     def _open_run(
         self, job: JobId, source: RunSource, index: int, attempt: int
     ) -> tuple[Read, RunIndex]:
-        """Open the run of a finished map attempt: the file itself on this host, else over TCP."""
+        """Open the run of a finished map attempt, or what was fetched of it."""
+        if not self._is_here(source):
+            return self._shares[index, attempt]
         name = f"{job}/{run_name(index, attempt)}"
-        if source.host_id == self._home.host_id and not self._home.always_fetch:
-            path = Path(source.directory) / name
-            if path.stat().st_size <= SMALL_RUN:
-                data = path.read_bytes()
-                # A negative offset counts from the end.
-                tail = tail_index(lambda at, size: data[at : at + size or None], name)
-                return memory_read(data), tail
+        path = f"{source.directory}/{name}"
+        data = read_small(path, SMALL_RUN)
+        if data is None:
             return file_read(path), read_index(path)
-        address = (source.data_host, source.data_port)
-        reader = self._readers.get(address)
-        if reader is None:
-            reader = self._readers[address] = RunReader(address, self._home.token)
-        read = partial(reader.read, name)
-        return read, tail_index(read, name)
+        # A negative offset counts from the end.
+        tail = tail_index(lambda at, size: data[at : at + size or None], name)
+        return memory_read(data), tail
 
-    def _hang_up(self) -> None:
-        """A connection is kept for one attempt: the next one may find another world."""
-        for reader in self._readers.values():
-            reader.close()
-        self._readers.clear()
+    def _fetch(self, start: Start, context: JobContext, sources: list[RunSource]) -> None:
+        """Copy what other hosts hold of the partition, but for what the worker server has fetched.
+
+        Raises:
+            FetchError: one of the runs cannot be read.
+        """
+        directory = self._home.directory / start.job
+        directory.mkdir(exist_ok=True)
+        here = find_shares(directory, start.index)
+
+        def fetch(source: RunSource, stop: threading.Event) -> None:
+            try:
+                fetch_shares(
+                    source,
+                    start.job,
+                    start.index,
+                    directory,
+                    self._home.token,
+                    here=here,
+                    took=lambda nbytes: context.progress.add(0, nbytes),
+                    stop=stop,
+                )
+            except ShareError as error:
+                raise FetchError(*error.run, source.worker, error.reason) from error
+
+        fetch_all(sources, fetch)
+        self._shares = find_shares(directory, start.index)
+
+    def _remove_shares(self, start: Start) -> None:
+        """Nobody else wants them: only a failed attempt leaves them to the next."""
+        self._shares = {}
+        for path in share_files(self._home.directory / start.job, start.index):
+            path.unlink(missing_ok=True)

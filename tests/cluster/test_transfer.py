@@ -17,7 +17,7 @@ from tornado.iostream import IOStream
 
 from mrkernel.errors import ClusterError, SecurityError
 from mrkernel.protocol.connection import Connection
-from mrkernel.protocol.framing import CONTROL, FrameDecoder, pack_frame
+from mrkernel.protocol.framing import CONTROL, RAW, FrameDecoder, pack_frame
 from mrkernel.protocol.handshake import NONCE_SIZE, Acceptor
 from mrkernel.protocol.messages import (
     BlobPiece,
@@ -27,7 +27,8 @@ from mrkernel.protocol.messages import (
     frame_of,
 )
 from mrkernel.shuffle import transfer
-from mrkernel.shuffle.transfer import PIECE, FrameSocket, RunReader, RunServer
+from mrkernel.shuffle.serving import RunServer
+from mrkernel.shuffle.transfer import FrameSocket, RunReader
 
 TOKEN = b"t" * 32
 Address = tuple[str, int]
@@ -70,7 +71,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     (directory / "j1").mkdir(parents=True)
     (directory / "j1" / "a.run").write_bytes(bytes(range(256)))
     (directory / "j1" / "empty").write_bytes(b"")
-    (directory / "j1" / "big").write_bytes(b"0123456789" * (PIECE // 4))
+    (directory / "j1" / "big").write_bytes(b"0123456789" * 400_000)
     (directory / "top").write_bytes(b"secret")
     server = Serving(directory)
     yield server
@@ -93,10 +94,8 @@ def test_a_range_is_what_slicing_gives(reader: RunReader, offset: int, length: i
     assert reader.read("j1/a.run", offset, length) == data[start:stop]
 
 
-def test_a_large_file_comes_in_pieces(reader: RunReader, serving: Serving) -> None:
-    pieces = list(reader.stream("j1/big", 0, -1))
-    assert max(map(len, pieces)) == PIECE
-    assert b"".join(pieces) == (serving.directory / "j1" / "big").read_bytes()
+def test_a_large_file_comes_whole(reader: RunReader, serving: Serving) -> None:
+    assert reader.read("j1/big", 0, -1) == (serving.directory / "j1" / "big").read_bytes()
     assert reader.read("j1/empty", 0, -1) == b""
 
 
@@ -140,8 +139,10 @@ def test_only_readers_are_served(serving: Serving) -> None:
 
 
 def test_a_reader_that_leaves_in_the_middle_disturbs_nobody(serving: Serving) -> None:
-    one = RunReader(serving.address, TOKEN)
-    next(one.stream("j1/big", 0, -1))
+    one = FrameSocket(serving.address, TOKEN, "reader")
+    one.send(ReadRange("j1/big", 0, -1))
+    one.receive_alone()
+    one.receive_bytes(10)
     one.close()
     other = RunReader(serving.address, TOKEN)
     assert other.read("j1/a.run", 1, 1) == b"\1"
@@ -195,12 +196,13 @@ class Impostor:
     [
         ((), "it hung up"),
         ((frame_of(RangeReply(10)),), "it hung up"),
-        ((frame_of(RangeReply(10)), pack_frame(b"x")), "wrong kind"),
-        ((frame_of(RangeReply(10)), b"garbage, garbage"), "does not speak"),
+        ((frame_of(RangeReply(10)), b"123456789"), "it hung up"),
+        ((pack_frame(b"x", RAW),), "wrong kind"),
+        ((b"garbage, garbage",), "does not speak"),
         ((frame_of(),), "an odd reply"),
         ((frame_of(ReadRange("a", 0, 0)),), "an odd reply"),
     ],
-    ids=["hangs up", "cut short", "wrong kind", "garbage", "no reply", "not a reply"],
+    ids=["hangs up", "nothing", "cut short", "wrong kind", "garbage", "no reply", "not a reply"],
 )
 def test_whatever_a_server_does_it_is_a_cluster_error(answers: tuple[bytes, ...], why: str) -> None:
     impostor = Impostor(*answers)

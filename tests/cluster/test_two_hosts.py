@@ -22,6 +22,7 @@ from watching import PATIENCE_S, Gate, eventually, feed, worker_of
 from mrkernel.engines.remote import ManagerClient, connect
 from mrkernel.ids import JobId
 from mrkernel.protocol.messages import ReleaseJob
+from mrkernel.shuffle.shares import find_shares
 
 WORKER = """
     import sys
@@ -211,19 +212,42 @@ def test_a_host_that_serves_nothing_more_is_noticed_by_its_readers(
             pause("last")
         return [(word, 1) for word in line.split()]
 
-    job = submit(hosts, mapper, iter([*LINES, "last"]), "sum", split_size=3000)
+    # A partition for each host: nobody's runs are read only from what others fetched of them.
+    job = submit(hosts, mapper, iter([*LINES, "last"]), "sum", split_size=3000, reduce_tasks=3)
     gate.wait_for("last")
     total = hosts.client.look(job.id)["map"]["total"]  # type: ignore[union-attr]
     eventually(lambda: hosts.client.look(job.id)["map"]["done"] == total - 1, "other maps")  # type: ignore[union-attr]
     runs = sorted(hosts.folder.glob(f"*/{job.id}/map-*.run"))
     assert len(runs) == total - 1
     runs[0].unlink()
-    spoilt = bytearray(runs[1].read_bytes())
-    spoilt[len(spoilt) // 3] ^= 1
-    runs[1].write_bytes(bytes(spoilt))
+    runs[1].write_bytes(bytes(runs[1].stat().st_size))
     gate.open()
     assert job.result(20).to_dict() == EXPECTED + Counter(["last"])
     assert hosts.client.look(job.id)["redone"] == 2  # type: ignore[union-attr]
+
+
+def test_shuffling_starts_while_maps_run(hosts: Hosts, gate: Gate) -> None:
+    pause = gate.pause
+
+    def mapper(line: str) -> list[tuple[str, int]]:
+        if line == "last":
+            pause("last")
+        return [(word, 1) for word in line.split()]
+
+    job = submit(hosts, mapper, iter([*LINES, "last"]), "sum", split_size=3000, reduce_tasks=3)
+    gate.wait_for("last")
+    total = hosts.client.look(job.id)["map"]["total"]  # type: ignore[union-attr]
+
+    def shares() -> int:
+        folders = hosts.folder.glob(f"*/{job.id}")
+        return sum(len(find_shares(folder, p)) for folder in folders for p in range(3))
+
+    # Each run has something for the two partitions that other hosts will reduce.
+    eventually(lambda: shares() == 2 * (total - 1), "shares")
+    gate.open()
+    assert job.result(20).to_dict() == EXPECTED + Counter(["last"])
+    assert hosts.client.look(job.id)["redone"] == 0  # type: ignore[union-attr]
+    eventually(lambda: shares() == 0, "end of the shares", 3)
 
 
 def test_the_manager_dies_and_its_workers_end_with_their_lease(

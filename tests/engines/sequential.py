@@ -10,6 +10,7 @@ from typing import Any
 
 from oracle import group
 
+from mrkernel.job.builtins import builtin_reducer
 from mrkernel.shuffle.keys import decode, encode, normalise, spelling
 from mrkernel.shuffle.partition import partition_of
 
@@ -23,6 +24,7 @@ def exact(values: list[Any]) -> Any:
 
 BUILTINS = {"sum": exact, "mean": lambda vs: exact(vs) / len(vs), "first": lambda vs: vs[0]}
 BUILTINS |= {"count": len, "min": min, "max": max, "list": list, "set": set}
+BUILTINS["stats"] = builtin_reducer("stats")
 BUILTINS["top:2"] = lambda vs: heapq.nlargest(2, vs)
 
 

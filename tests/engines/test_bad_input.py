@@ -182,7 +182,7 @@ def test_a_mapper_that_yields_what_is_no_pair(place: Any, slip: str, late: bool)
         if record == 50 * late:
             yield given()
 
-    found = refused(place, TaskFailedError, mapper, range(60), "count", split_size=200)
+    found = refused(place, TaskFailedError, mapper, range(60), "list", split_size=200)
     assert matches(wanted, found)
     if "lock" not in slip and "generator" not in slip:
         assert f"input[{50 * late}]" in found
@@ -457,7 +457,7 @@ def test_bytes_that_cannot_be_decoded_late_in_a_file(place: Any, tmp_path: Path)
         ({"errors": "hide"}, "--errors hide is unknown: write strict, replace"),
         ({"errors": 1}, "errors=1: write a text"),
         ({"name": 5}, "name=5: write a text"),
-        ({"output": 5}, "output=5: write the path of a directory"),
+        ({"output": 5}, "output=5: write the path of a file or directory"),
     ],
 )
 def test_an_option_that_makes_no_sense(place: Any, options: Any, said: str) -> None:

@@ -44,6 +44,7 @@ from mrkernel.protocol.messages import (
     Submit,
 )
 from mrkernel.worker import state as worker_side
+from mrkernel.worker.gathers import Fetch
 from mrkernel.worker.state import WorkerState
 
 CLIENT = PeerId(0)
@@ -72,13 +73,20 @@ class SimulatedWorker:
         self.outbox: deque[Any] = deque()  #: to it
         self.runners = [Runner() for _ in range(slots)]
         self.files: set[tuple[JobId, int, int]] = set()  #: runs: job, map index, attempt
+        self.shares: set[tuple[JobId, int, int, int]] = set()  #: and the partition
+        self.fetching: deque[Fetch] = deque()
         self.blobs: set[str] = set()
         self.obey(self.state.start())
         self.register()
 
+    @property
+    def host(self) -> str:
+        return f"h{int(self.peer) % 2}"
+
     def register(self) -> None:
         slots = len(self.runners)
-        info = Register("h", "h", 1, slots, "3.11", "127.0.0.1", int(self.peer), f"/{self.peer}")
+        port, folder = int(self.peer), f"/{self.peer}"
+        info = Register("h", self.host, 1, slots, "3.11", "127.0.0.1", port, folder)
         self.outbox.append(info)
 
     def handle(self, event: worker_side.Event, now: float) -> None:
@@ -105,7 +113,11 @@ class SimulatedWorker:
                 case worker_side.Fork(slot):
                     assert not self.runners[slot].up, "two runners in one slot"
                     self.runners[slot] = Runner()
+                case Fetch(source=source):
+                    assert source.host_id != self.host, "its files are at hand"
+                    self.fetching.append(instruction)
                 case worker_side.Delete(job, blobs, _):
+                    self.shares = {share for share in self.shares if share[0] != job}
                     self.files = {file for file in self.files if file[0] != job}
                     self.blobs -= set(blobs)
 
@@ -127,7 +139,7 @@ class SimulatedWorker:
         start = runner.orders.popleft()
         me = (start.job, start.task, start.attempt)
         message: Finished | Failed | FetchFailed
-        missing = world.missing_source(start)
+        missing = world.missing_source(start, self.shares)
         if missing is not None:
             message = FetchFailed(*me, *missing, "gone")
         elif how in ("user", "environment"):
@@ -138,6 +150,15 @@ class SimulatedWorker:
                 self.files.add((start.job, start.index, start.attempt))
             message = Finished(*me, 1, 1, 1, 0.01, output, part, {"done": 1})
         self.handle(worker_side.RunnerSaid(slot, message), world.now)
+
+    def end_fetch(self, world: World) -> None:
+        """What was fetched ahead is here, as far as it was to be had."""
+        fetch = self.fetching.popleft()
+        holder = world.named(fetch.source.worker)
+        for index, attempt in fetch.source.runs:
+            if holder is not None and (fetch.job, index, attempt) in holder.files:
+                self.shares.add((fetch.job, index, attempt, fetch.partition))
+        self.handle(worker_side.Fetched(fetch.number), world.now)
 
     def bury(self, slot: int, world: World) -> None:
         """The process is gone, by our hand or by its own."""
@@ -150,6 +171,8 @@ class SimulatedWorker:
         self.inbox.clear()
         self.outbox.clear()
         self.files.clear()
+        self.shares.clear()
+        self.fetching.clear()
         self.blobs.clear()
         self.state.forget_everything()
         self.state.validate()
@@ -235,20 +258,28 @@ class World(RuleBasedStateMachine):
             return None, PartOutput(f"{start.job}/part-{start.index}", 10**6, 1)
         return None, PartOutput("", 0, 0)
 
-    def missing_source(self, start: Start) -> tuple[int, int, WorkerId] | None:
-        """The first run that a reduce attempt cannot read."""
+    def named(self, name: WorkerId) -> SimulatedWorker | None:
+        return next((worker for worker in self.workers if worker.name == name), None)
+
+    def missing_source(
+        self, start: Start, shares: set[tuple[JobId, int, int, int]]
+    ) -> tuple[int, int, WorkerId] | None:
+        """The first run that a reduce attempt cannot read, and of which nothing was fetched."""
         for source in start.sources:
-            holder = next((w for w in self.workers if w.name == source.worker), None)
+            holder = self.named(source.worker)
             for index, attempt in source.runs:
+                if (start.job, index, attempt, start.index) in shares:
+                    continue
                 if holder is None or (start.job, index, attempt) not in holder.files:
                     return index, attempt, source.worker
         return None
 
     # --- what fate may do -------------------------------------------------------------------------
 
-    @initialize(slots=st.integers(1, 2))
-    def begin(self, slots: int) -> None:
-        self.join(slots)
+    @initialize(slots=st.integers(1, 2), hosts=st.integers(1, 2))
+    def begin(self, slots: int, hosts: int) -> None:
+        for _ in range(hosts):
+            self.join(slots)
 
     @precondition(lambda self: len(self.workers) < 4)
     @rule(slots=st.integers(1, 3))
@@ -293,6 +324,7 @@ class World(RuleBasedStateMachine):
             worker = self.workers[who % len(self.workers)]
             for _ in range(many):
                 self.move_on(worker)
+            self.tick()
 
     @rule(
         who=st.integers(0, 3),
@@ -311,6 +343,11 @@ class World(RuleBasedStateMachine):
                 worker.bury(slot, self)
             elif runner.orders:
                 worker.end_attempt(slot, how, self)
+
+    @rule(who=st.integers(0, 3))
+    def fetch_ends(self, who: int) -> None:
+        if self.workers and self.workers[who % len(self.workers)].fetching:
+            self.workers[who % len(self.workers)].end_fetch(self)
 
     @rule(who=st.integers(0, 3), said=st.booleans(), back=st.booleans())
     def connection_breaks(self, who: int, said: bool, back: bool) -> None:
@@ -335,8 +372,11 @@ class World(RuleBasedStateMachine):
                 worker.handle(worker_side.Pulse(1.0, 1, progress), self.now)
                 while worker.outbox:
                     self.tell(Received(worker.peer, worker.outbox.popleft()))
-        # A tick so soon after the words of all is no reason to fear for anyone: silence is judged
-        # in the tests of the manager alone, where it is played out in full.
+        self.tick()
+
+    def tick(self) -> None:
+        # So soon after the words of all it is no reason to fear for anyone: silence is judged in
+        # the tests of the manager alone, where it is played out in full.
         for known in self.manager.workers.values():
             known.last_seen = self.now
         self.tell(Tick())
@@ -372,7 +412,9 @@ class World(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.workers.append(SimulatedWorker(PeerId(next(self.peers)), 1))
         for _ in range(PATIENCE):
-            if not any(self.move_on(worker) for worker in self.workers):
+            self.tick()
+            moved = [self.move_on(worker) for worker in self.workers]
+            if not any(moved):
                 break
         else:
             raise AssertionError("there is no end to it")
@@ -382,6 +424,10 @@ class World(RuleBasedStateMachine):
             assert not worker.assigned, f"{worker!r} has work left"
         for simulated in self.workers:
             assert not simulated.state.line
+            assert not simulated.state.gathers.waiting
+            assert not simulated.state.gathers.under_way
+            for job_id, *_ in simulated.shares:
+                assert not self.manager.jobs[job_id].delivered, "a share is kept for nobody"
             assert not any(slot.held for slot in simulated.state.slots)
         for job in self.manager.jobs.values():
             assert job.state is not JobState.RUNNING
@@ -400,6 +446,9 @@ class World(RuleBasedStateMachine):
             return True
         if worker.inbox:
             worker.hear(worker.inbox.popleft(), self.now)
+            return True
+        if worker.fetching:
+            worker.end_fetch(self)
             return True
         for slot, runner in enumerate(worker.runners):
             if not runner.up:

@@ -26,6 +26,7 @@ from mrkernel.protocol.messages import (
     CancelJob,
     Ended,
     Finished,
+    Forget,
     JobInfo,
     Look,
     Message,
@@ -69,6 +70,11 @@ class Peer:
                 return None
             self._heard = batch
         return self._heard.pop(0)
+
+    async def hear_frame(self) -> list[Any]:
+        """Return all messages of the next frame."""
+        assert not self._heard, "there is something left of the last frame"
+        return await anext(self._batches)
 
     async def hear_until(self, kind: type) -> Any:
         """Return the next message of a kind."""
@@ -145,6 +151,49 @@ def test_functions_go_from_client_to_worker_as_they_are() -> None:
         worker.say(Finished(start.job, start.task, start.attempt, 1, 1, 1, 0.1, part=part))
         ended = await client.hear_until(Ended)
         assert ended.parts[0].data == b"x"
+
+    run(test)
+
+
+def test_what_has_a_small_blob_is_one_frame() -> None:
+    async def test(house: House) -> None:
+        client, worker = await house.peer("client"), await house.worker()
+        client.say(BlobPiece(DIGEST, FUNCTIONS), submission())
+        assert [type(m) for m in await worker.hear_frame()] == [BlobPiece, JobInfo, Start]
+
+    run(test)
+
+
+def test_nobody_is_woken_to_forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves with the next word to that worker, or the next tick."""
+    monkeypatch.setattr("mrkernel.manager.server.TICK_S", 60.0)
+
+    async def test(house: House) -> None:
+        client, worker = await house.peer("client"), await house.worker()
+        client.say(BlobPiece(DIGEST, FUNCTIONS), submission())
+        start = await worker.hear_until(Start)
+        part = PartOutput("", 1, 1, b"x")
+        worker.say(Finished(start.job, start.task, start.attempt, 1, 1, 1, 0.1, part=part))
+        await client.hear_until(Ended)
+        client.say(ReleaseJob(JobId("j1")))
+        client.say(Look(1, "cluster"))
+        await client.hear_until(View)
+        client.say(BlobPiece(DIGEST, FUNCTIONS), submission(2))
+        frame = await worker.hear_frame()
+        assert [type(m) for m in frame] == [Forget, BlobPiece, JobInfo, Start]
+
+    run(test)
+
+
+def test_a_tick_takes_along_what_can_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mrkernel.manager.server.TICK_S", 0.001)
+
+    async def test(house: House) -> None:
+        client, worker = await house.peer("client"), await house.worker()
+        client.say(BlobPiece(DIGEST, FUNCTIONS), submission())
+        await worker.hear_until(Start)
+        client.say(ReleaseJob(JobId("j1")))
+        assert isinstance(await worker.hear_until(Forget), Forget)
 
     run(test)
 

@@ -32,6 +32,7 @@ from mrkernel.protocol.messages import (
     FromClient,
     FromRunner,
     FromWorker,
+    Gather,
     JobInfo,
     JobPrinted,
     Look,
@@ -42,6 +43,7 @@ from mrkernel.protocol.messages import (
     Printed,
     RangeReply,
     ReadRange,
+    ReadShares,
     Refused,
     Register,
     Registered,
@@ -49,6 +51,7 @@ from mrkernel.protocol.messages import (
     Retire,
     RunOutput,
     RunSource,
+    ShareReply,
     Start,
     Submit,
     ToClient,
@@ -75,7 +78,7 @@ SAMPLES: dict[type[Message], Message] = {
         FetchFailed(J, T, 1, 2, 3, W, "why"),
         Printed(J, T, 1, "text", 5),
         Registered(W, 0.5),
-        JobInfo(J, SPEC),
+        JobInfo(J, SPEC, b"functions"),
         Start(
             J, T, 1, 0, FileSplit("/a", 0, 1, 2, 3), (RunSource(W, "h", "/", "::1", 1, ((0, 1),)),)
         ),
@@ -99,6 +102,9 @@ SAMPLES: dict[type[Message], Message] = {
         View({"topic": "cluster", "delta": {"seq": 1}}, 1),
         ReadRange("j1/a.run", -20, -1),
         RangeReply(0, "why"),
+        ReadShares(("j1/map-0.1.run", "j1/map-1.1.run"), 3, "zstd"),
+        ShareReply(5, b"index", "lz4", "why"),
+        Gather(J, (0, 2), (RunSource(W, "h", "/", "::1", 1, ((0, 1),)),)),
     )
 }
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mrkernel.data.splits import FileSplit, MemorySplit
@@ -29,6 +30,8 @@ from mrkernel.protocol.messages import (
     Start,
     frame_of,
 )
+from mrkernel.shuffle.pieces import cut
+from mrkernel.shuffle.shares import _ShareFile, cut_share
 from mrkernel.worker.progress import ProgressCell, make_cell
 from mrkernel.worker.task_runner import RunnerHome, _TaskRunner, run_tasks
 
@@ -193,6 +196,37 @@ def test_the_other_workers_fault(bench: Bench) -> None:
         assert (failed.map_index, failed.map_attempt, failed.worker) == (0, 1, "w1")
         assert failed.reason
         assert not list((bench.home.directory / JOB).glob("part-*"))  # nothing half done
+
+
+def test_what_was_fetched_ahead_is_all_that_a_reduce_needs(bench: Bench) -> None:
+    """Nobody listens at the source: its share is here, until the attempt that used it is done."""
+    bench.job(split_words)
+    bench.map()
+    folder = bench.home.directory / JOB
+    for partition in (0, 1):
+        with (folder / "map-0.1.run").open("rb") as run:
+            ranges, index = cut_share(run, "the run", partition)
+            shares = _ShareFile(folder, partition)
+            assert list(shares.add((0, 1), index, cut(run, ranges)))
+            shares.close()
+    (folder / "map-0.1.run").unlink()
+    parts = [bench.reduce(index, host_id="far away") for index in (0, 1)]
+    assert all(isinstance(part, Finished) for part in parts)
+    assert sum(part.records for part in parts) == 4
+    assert list(folder.glob("*.run")) == []
+    again = bench.reduce(0, attempt=2, host_id="far away")
+    assert isinstance(again, FetchFailed)
+    assert (again.map_index, again.map_attempt, again.worker) == (0, 1, "w1")
+
+
+def test_functions_come_along_or_from_a_file(bench: Bench) -> None:
+    info = bench.job(split_words)
+    (file,) = bench.blobs.iterdir()
+    along = msgspec.structs.replace(info, functions=file.read_bytes())
+    file.unlink()
+    assert isinstance(bench.map(), Failed)
+    bench.runner.obey(along)
+    assert isinstance(bench.map(), Finished)
 
 
 def test_an_attempt_that_fails_leaves_no_file(bench: Bench) -> None:

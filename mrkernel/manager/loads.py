@@ -1,0 +1,43 @@
+"""The least loaded worker, at once: however many workers there are, a task costs the same. Pure."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+
+from mrkernel.ids import WorkerId
+from mrkernel.manager.records import Worker
+from mrkernel.manager.transitions import WorkerLiveness
+
+
+class Loads:
+    """Workers by attempts per slot; among equals the one that joined first.
+
+    A heap that is told of every change and forgets nothing by itself: an entry that is not true any
+    more is passed over when it comes up, and all of them are swept when they are the most.
+
+    Args:
+        workers: the books' own; looked at, never changed.
+    """
+
+    def __init__(self, workers: Mapping[WorkerId, Worker]) -> None:
+        self._workers = workers
+        self._heap: list[tuple[float, int, Worker]] = []
+
+    def changed(self, worker: Worker) -> None:
+        """Take note that a worker joined, lives again, or has more or fewer attempts."""
+        heap = self._heap
+        if len(heap) > 64 + 4 * len(self._workers):
+            heap[:] = [(w.load, w.number, w) for w in self._workers.values()]
+            heapq.heapify(heap)
+        heapq.heappush(heap, (worker.load, worker.number, worker))
+
+    def least(self) -> Worker | None:
+        """Return the worker that has the fewest attempts per slot of those alive, or None."""
+        heap = self._heap
+        while heap:
+            load, _, worker = heap[0]
+            if worker.state is WorkerLiveness.ALIVE and load == worker.load:
+                return worker
+            heapq.heappop(heap)
+        return None
