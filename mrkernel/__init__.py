@@ -22,6 +22,7 @@ _HOMES = {
     "JobResult": "mrkernel.engines.result",
     "JobSpec": "mrkernel.job.spec",
     "counter": "mrkernel.job.counters",
+    "reads": "mrkernel.job.projection",
     **dict.fromkeys(
         (
             "MRKernelError",
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from mrkernel.engines.result import JobResult
     from mrkernel.errors import *  # noqa: F403
     from mrkernel.job.counters import counter
+    from mrkernel.job.projection import reads
     from mrkernel.job.spec import JobSpec
 del TYPE_CHECKING
 

@@ -19,6 +19,9 @@ from mrkernel.errors import JobSpecError
 MAGIC, CLI, API = "magic", "cli", "api"
 EVERYWHERE = (MAGIC, CLI, API)
 
+#: How input files may be read; "auto": each by its name.
+FORMATS = ("auto", "lines", "csv", "csv:text", "jsonl", "parquet")
+
 
 def option(
     help_text: str,
@@ -97,6 +100,30 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
+def parse_format(text: str) -> str:
+    """Read the format of input files.
+
+    Raises:
+        ValueError: it is none; says what there is.
+    """
+    plain = text.strip().lower()
+    if plain not in FORMATS:
+        raise ValueError(", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]}")
+    return plain
+
+
+def parse_output_format(text: str) -> str:
+    """Read the format of output files.
+
+    Raises:
+        ValueError: it is none; says what there is.
+    """
+    plain = text.strip().lower()
+    if plain not in ("text", "jsonl", "csv", "parquet"):
+        raise ValueError("text, jsonl, csv or parquet")
+    return plain
+
+
 def parse_switch(text: str) -> bool:
     """Read whether a switch is on.
 
@@ -129,12 +156,13 @@ class JobOptions:
         doors=(MAGIC, CLI),
     )
     combiner: Any = option(
-        "combiner: local reduce of map output, like the reducer; or sum min max",
+        "combiner: local reduce of map output, like the reducer; or sum min max first",
         flags=("--combine",),
         metavar="F",
     )
     partitioner: Any = option(
-        "partitioner(key, partitions) -> number of the reduce task", metavar="F"
+        "partitioner(key, partitions) -> number of the reduce task; or range = parts in order",
+        metavar="F",
     )
     reduce_tasks: int | None = option(
         "reduce tasks (default: by input size, from 2 to 2 x slots)",
@@ -146,15 +174,44 @@ class JobOptions:
         metavar="BYTES",
         parse=parse_bytes,
     )
+    sample: int | None = option(
+        "the first N records of up to 10 splits, here and now, no cluster; nothing is written",
+        metavar="N",
+        parse=parse_count,
+    )
+    format: str = option(
+        "of input files: auto (by name), lines, csv, csv:text (all columns str), jsonl or parquet",
+        default="auto",
+        metavar="FORMAT",
+        parse=parse_format,
+    )
     encoding: str = option("encoding of text input", default="utf-8", metavar="NAME")
     errors: str = option(
         "what to do with undecodable bytes, as in open(): strict, replace, ignore ...",
         default="strict",
         metavar="HOW",
     )
+    batch: bool = option(
+        "the mapper takes a table of many records and yields columns of keys and values",
+        default=False,
+    )
     sort_values: bool = option("sort the values of each group (secondary sort)", default=False)
-    output: str | None = option("directory to write part-00000 ... into", metavar="DIR")
-    overwrite: bool = option("replace an output that mrkernel wrote", default=False)
+    output: str | None = option(
+        "one sorted file, ending .csv .jsonl .parquet or .txt; or a directory of part-00000 ...",
+        metavar="PATH",
+    )
+    output_format: str | None = option(
+        "of the part files: text, jsonl, csv or parquet (default: text)",
+        metavar="FORMAT",
+        parse=parse_output_format,
+    )
+    columns: Any = option(
+        "names of the columns of csv, jsonl and parquet output, e.g. year,min,max",
+        metavar="A,B,C",
+    )
+    overwrite: bool = option(
+        "replace the output file, or a directory that mrkernel wrote", default=False
+    )
     into: str | None = option("bind the result to NAME", metavar="NAME", doors=(MAGIC,))
     name: str | None = option("name of the job in views", metavar="TEXT")
     background: bool = option(
@@ -236,6 +293,15 @@ def add_options(parser: argparse.ArgumentParser, door: str) -> None:
             parser.add_argument(*flags, action="store_true", **common)
         else:
             parser.add_argument(*flags, metavar=details["metavar"], **common)
+
+
+def no_such_flag(word: str, parser: argparse.ArgumentParser) -> str:
+    """Say that there is no such option, and which one may be meant: what begins so, else alike."""
+    known = [flag for action in parser._actions for flag in action.option_strings]
+    wanted = word.split("=")[0]
+    close = [flag for flag in known if flag.startswith(wanted)] if len(wanted) > 2 else []
+    close = close or difflib.get_close_matches(wanted, known, n=1)
+    return f"there is no {word}" + (f": did you mean {min(close, key=len)}?" if close else "")
 
 
 def describe_options(door: str) -> list[tuple[str, str, str]]:

@@ -20,6 +20,8 @@ from mrkernel.config import (
     describe_options,
     parse_bytes,
     parse_count,
+    parse_format,
+    parse_output_format,
     parse_seconds,
 )
 from mrkernel.errors import JobSpecError
@@ -28,6 +30,8 @@ NAMES = [field.name for field in fields(JobOptions)]
 #: What DESIGN says the table of this release has.
 PROMISED = {
     *("mapper", "reducer", "combiner", "partitioner", "reduce_tasks", "split_size", "encoding"),
+    "format",
+    *("batch", "sample", "output_format", "columns"),
     *("errors", "sort_values", "output", "overwrite", "into", "name", "background", "quiet", "on"),
     *("attempts", "timeout", "slot_memory"),
 }
@@ -80,6 +84,17 @@ def test_seconds() -> None:
             parse_seconds(text)
 
 
+@pytest.mark.parametrize("text", ["text", "jsonl", " CSV ", "parquet"])
+def test_output_formats(text: str) -> None:
+    assert parse_output_format(text) == text.strip().lower()
+
+
+def test_what_is_no_output_format() -> None:
+    for text in ("", "xml", "txt"):
+        with pytest.raises(ValueError, match="text, jsonl, csv or parquet"):
+            parse_output_format(text)
+
+
 # --- keywords -------------------------------------------------------------------------------------
 
 
@@ -128,6 +143,7 @@ def test_what_makes_no_sense_is_refused(given_: dict[str, Any], said: str) -> No
 def test_every_door_takes_what_it_offers_and_nothing_else(door: str) -> None:
     for field in fields(JobOptions):
         text = {parse_bytes: "1M", parse_count: "2", parse_seconds: "3"}
+        text |= {parse_format: "csv", parse_output_format: "csv"}
         value = text.get(field.metadata["parse"], "x") if field.metadata["metavar"] else "on"
         if door in field.metadata["doors"]:
             made = JobOptions.from_keywords({field.name: value}, door)

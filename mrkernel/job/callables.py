@@ -163,6 +163,13 @@ def required_parameters(given: Any, role: str, name: str) -> int:
     Raises: JobSpecError: too few or too many, or a keyword without default.
     """
     wanted = (1, 2) if role == "mapper" else (2,)
+    if type(given) is FunctionType and not given.__dict__:
+        # As below, at a twentieth of the cost: a plain function, which nothing was wrapped around.
+        code = given.__code__
+        needed = code.co_argcount - len(given.__defaults__ or ())
+        plain = not code.co_kwonlyargcount and not code.co_flags & inspect.CO_VARARGS
+        if plain and wanted[0] <= code.co_argcount and needed <= wanted[-1]:
+            return max(needed, wanted[0])
     try:
         parameters = list(inspect.signature(given).parameters.values())
     except (TypeError, ValueError):

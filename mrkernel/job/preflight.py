@@ -14,17 +14,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 from mrkernel.data.records import Batch, ItemBatch
+from mrkernel.data.row_shape import RowShape
 from mrkernel.errors import KeyTypeError
 from mrkernel.job import counters, randomness
+from mrkernel.job.batch_mapping import BatchMapCall
 from mrkernel.job.failure import Failure, UserCodeError, short
 from mrkernel.job.functions import Functions, isolated
 from mrkernel.job.mapping import MapCall, Pair
 from mrkernel.job.reducing import ReduceCall, bad_key
+from mrkernel.job.suggest import Tried, suggest
 
 RECORDS = 20
 BUDGET_S = 0.5
@@ -38,6 +41,8 @@ class Preflight:
     pairs: int  #: pairs they gave
     groups: int  #: groups reduced
     notes: tuple[str, ...] = ()  #: sentences the user should read
+    #: columns that the first pairs of the result fill
+    shape: RowShape = field(default_factory=RowShape)
 
 
 class _OutOfTime(BaseException):
@@ -53,6 +58,7 @@ def preflight(
     records: int = RECORDS,
     budget_s: float = BUDGET_S,
     job_seed: int = 0,
+    batch: bool = False,
 ) -> Preflight:
     """Try the functions on the first records, as a worker would run them.
 
@@ -65,6 +71,7 @@ def preflight(
         records: at most so many are tried.
         budget_s: seconds, also within one record where the system has interval timers.
         job_seed: for ``random`` in user code.
+        batch: the mapper takes tables; it gets one of the first records.
 
     Raises:
         JobSpecError: a function cannot do what its role demands.
@@ -73,7 +80,7 @@ def preflight(
     """
     printed = io.StringIO()
     notes: list[str] = []
-    trial = _Trial(first_records, check_key, make_values, records, budget_s)
+    trial = _Trial(first_records, check_key, make_values, records, budget_s, batch)
     with (
         counters.collect(),  # first: one thread at a time
         contextlib.redirect_stdout(_OfThisThread(printed, sys.stdout)),
@@ -93,7 +100,9 @@ def preflight(
         )
     if trial.silent:
         _judge_silence(trial.mapped, printed.getvalue(), notes)
-    return Preflight(trial.mapped, trial.pairs, trial.groups, tuple(notes))
+    if trial.advice is not None:
+        notes.append(trial.advice)
+    return Preflight(trial.mapped, trial.pairs, trial.groups, tuple(notes), trial.shape)
 
 
 class _Trial:
@@ -106,8 +115,10 @@ class _Trial:
         make_values: Callable[[list[Any]], Any],
         records: int,
         budget_s: float,
+        tables: bool,
     ) -> None:
         self._first_records = first_records
+        self._tables = tables
         self._batch: Batch = ItemBatch([])
         self._check_key = check_key
         self._make_values = make_values
@@ -115,7 +126,9 @@ class _Trial:
         self._budget_s = budget_s
         self._deadline = 0.0  # set when it runs
         self.mapped = self.pairs = self.groups = 0
+        self.shape = RowShape()  #: of the result's first pairs
         self.silent = False  #: the mapper gave back None every time
+        self.advice: str | None = None  #: what a built-in would save
         self.late = False
         self.exposed = False  #: user code runs, which may be interrupted
 
@@ -131,19 +144,26 @@ class _Trial:
         """Read the records."""
         first = self._first_records
         self._batch = (first() if callable(first) else first) or self._batch
-        self._most = min(self._most, len(self._batch.records))
+        self._most = min(self._most, len(self._batch))
 
     def run(self, functions: Functions) -> None:
         self._deadline = time.monotonic() + self._budget_s
         # All three are made before the first record, so that a slip in the reducer shows at once.
         with self._user_code():
-            mapper = MapCall(functions.mapper)
+            mapper = (BatchMapCall if self._tables else MapCall)(functions.mapper)
             reducer = None if functions.reducer is None else ReduceCall(functions.reducer)
             combiner = None
             if functions.combiner is not None:
                 combiner = ReduceCall(functions.combiner, "combiner")
-        groups = self._map(mapper)
-        self.silent = mapper.silent and self.mapped > 0
+        if isinstance(mapper, MapCall):
+            groups = self._map(mapper)
+            self.silent = mapper.silent and self.mapped > 0
+        else:
+            groups = self._map_table(mapper)
+        if reducer is None:
+            with self._user_code():
+                self._see([(key, value) for key, values in groups.values() for value in values])
+        tried: list[Tried] = []
         for key, values in groups.values():
             if time.monotonic() > self._deadline:
                 self.late = True
@@ -155,10 +175,13 @@ class _Trial:
                     out = reducer.pairs(key, self._make_values(values))
                     self._check_reduced(key, out)
                     _check_picklable("reducer", out, "", "")
+                    self._see(out)
+                    tried.append((key, values, out))
             self.groups += 1
         if reducer is not None:
             with self._user_code():
                 reducer.finish()
+                self.advice = suggest(functions.reducer, functions.combiner, tried)
 
     def _map(self, mapper: MapCall) -> dict[Any, tuple[Any, list[Any]]]:
         groups: dict[Any, tuple[Any, list[Any]]] = {}
@@ -177,11 +200,24 @@ class _Trial:
         self._take(made, groups, None)
         return groups
 
+    def _map_table(self, mapper: BatchMapCall) -> dict[Any, tuple[Any, list[Any]]]:
+        groups: dict[Any, tuple[Any, list[Any]]] = {}
+        if self._most:
+            with self._user_code():
+                made = mapper.try_rows(self._batch, self._most)
+            self._take(made, groups, 0)
+            self.mapped = self._most
+        with self._user_code():
+            mapper.finish()
+        return groups
+
     def _take(
         self, made: list[Pair], groups: dict[Any, tuple[Any, list[Any]]], index: int | None
     ) -> None:
         where = "finish()" if index is None else self._batch.where(index) if made else ""
-        record = "" if index is None or not made else short(self._batch.records[index])
+        record = ""
+        if index is not None and made and not self._tables:
+            record = short(self._batch.records[index])
         _check_picklable("mapper", made, where, record)
         for key, value in made:
             try:
@@ -200,6 +236,12 @@ class _Trial:
                 ) from error
             held[1].append(value)
             self.pairs += 1
+
+    def _see(self, pairs: list[Pair]) -> None:
+        """Look at pairs of the result."""
+        keys, values = [key for key, _ in pairs], [value for _, value in pairs]
+        # Fields may be objects of the user's: only their names can be told.
+        self.shape = self.shape.joined(RowShape.of(keys, values).named())
 
     def _check_reduced(self, group: Any, out: list[Pair]) -> None:
         if self._check_key is None:

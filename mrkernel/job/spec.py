@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from mrkernel.data.schemas import CsvSchema
+
 
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One job as every engine gets it: the functions as an opaque blob, the rest as plain data.
@@ -17,9 +19,12 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     reducer: str = "function"  #: "function", "none" (map only) or the name of a built-in
     combiner: str = "none"  #: "none", "function" or the name of a built-in
     reduce_tasks: int = 1  #: 0 exactly when ``reducer`` is "none"
+    batch: bool = False  #: the mapper takes and gives tables
     sort_values: bool = False
+    sample: int | None = None  #: only so many records of each split; None: all
     encoding: str = "utf-8"
     errors: str = "strict"
+    schemas: tuple[CsvSchema, ...] = ()  #: of the CSV inputs, to which splits refer by number
     attempts: int = 4  #: tries of a task for crashes and timeouts
     timeout_s: float | None = None  #: seconds without a finished record; None = no limit
     slot_memory: int | None = None  #: bytes one slot may hold before it spills; None = by machine

@@ -7,6 +7,7 @@ no cost and can be killed; it answers in plain text through a pipe.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import select
@@ -48,22 +49,9 @@ def try_apart(trial: Callable[[], Preflight]) -> Preflight:
             is a note.
         JobSpecError: a function or the input makes no sense.
     """
-    if not hasattr(os, "fork") or sys.platform == "darwin":
+    if not _can_fork():
         return trial()
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        # Other threads may hold locks that the child then waits for in vain: it is killed in time.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        _be_the_trial(trial, reading, writing)
-    os.close(writing)
-    status: int | None = None
-    try:
-        data = _read_all(reading, time.monotonic() + LIMIT_S)
-    finally:
-        os.close(reading)
-        status = _bury(pid)
+    data, status = _fork(lambda: msgspec.msgpack.encode(_answer(trial)), LIMIT_S)
     if data is None:
         note = f"the first records took over {LIMIT_S:.0f} s, so nothing was tried here"
         return Preflight(0, 0, 0, (note,))
@@ -72,7 +60,46 @@ def try_apart(trial: Callable[[], Preflight]) -> Preflight:
     return _understand(msgspec.msgpack.decode(data, type=_Answer))
 
 
-def _be_the_trial(trial: Callable[[], Preflight], reading: int, writing: int) -> NoReturn:
+def compute_apart(compute: Callable[[], bytes], limit_s: float) -> bytes:
+    """Compute something with user code in a fork of this process, or here where there is none.
+
+    Returns: what it gave; b"" if it raised, took its process with it, or took over ``limit_s``.
+    """
+
+    def answer() -> bytes:
+        with contextlib.suppress(Exception, SystemExit):
+            return compute()
+        return b""
+
+    if not _can_fork():
+        return answer()
+    return _fork(answer, limit_s)[0] or b""
+
+
+def _can_fork() -> bool:
+    return hasattr(os, "fork") and sys.platform != "darwin"
+
+
+def _fork(answer: Callable[[], bytes], limit_s: float) -> tuple[bytes | None, int]:
+    """Run ``answer`` in a fork; give its bytes, None when they are not in time, and its status."""
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        # Other threads may hold locks that the child then waits for in vain: it is killed in time.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        _be_the_child(answer, reading, writing)
+    os.close(writing)
+    status = 0
+    try:
+        data = _read_all(reading, time.monotonic() + limit_s)
+    finally:
+        os.close(reading)
+        status = _bury(pid)
+    return data, status
+
+
+def _be_the_child(answer: Callable[[], bytes], reading: int, writing: int) -> NoReturn:
     """In the child: answer and end, without running anything else of the parent's."""
     try:
         os.close(reading)
@@ -83,7 +110,7 @@ def _be_the_trial(trial: Callable[[], Preflight], reading: int, writing: int) ->
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
-        data = msgspec.msgpack.encode(_answer(trial))
+        data = answer()
         while data:
             data = data[os.write(writing, data) :]
     finally:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mrkernel.data.records import ItemBatch
+from mrkernel.data.row_shape import RowShape
 from mrkernel.errors import JobSpecError, KeyTypeError
 from mrkernel.job import counters
 from mrkernel.job.failure import UserCodeError
@@ -35,9 +36,21 @@ def total(key: str, values: Any) -> Iterator[tuple[str, int]]:
     yield key, sum(values)
 
 
+def longest(key: str, values: Any) -> Iterator[tuple[str, int]]:
+    yield key, max(0, *values)
+
+
+def test_a_reducer_that_could_be_a_built_in_is_told() -> None:
+    (note,) = fly(words, total, total).notes
+    assert note.startswith("the reducer does what the built-in sum does: write --reducer sum")
+    assert fly(words, "sum").notes == ()
+
+
 def test_twenty_records_go_through_everything() -> None:
-    assert fly(words, total, total) == Preflight(records=20, pairs=40, groups=3)
-    assert fly(words) == Preflight(20, 40, 3)
+    shape = RowShape.of(["word"], [1])
+    flight = fly(words, longest, longest)
+    assert flight == Preflight(records=20, pairs=40, groups=3, shape=shape)
+    assert fly(words) == Preflight(20, 40, 3, shape=shape)
     assert fly(words, "sum", "sum", batch=ItemBatch([])) == Preflight(0, 0, 0)
 
 
