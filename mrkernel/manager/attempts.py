@@ -6,6 +6,7 @@ meanwhile stays decided (fencing). Methods that may end a job say so by returnin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mrkernel.data.splits import MemorySplit
@@ -276,13 +277,14 @@ class Attempts:
         self.introduce(job, worker)
         if isinstance(task.split, MemorySplit) and task.split.blob:
             self._send_blob(worker, task.split.blob)
-        sources = () if task.is_map else self._sources(job, task.index)
-        self._books.say(
-            Send(
-                worker.peer,
-                Start(job.id, task.id, task.attempts, task.index, task.split, sources),
+        start = Start(job.id, task.id, task.attempts, task.index, task.split, carry=job.carry)
+        if not task.is_map:
+            start = Start(
+                *(job.id, task.id, task.attempts, task.index),
+                sources=self._sources(job, task.index),
+                carried=tuple(_carried(job, task.index)),
             )
-        )
+        self._books.say(Send(worker.peer, start))
         self._books.publish(
             public.AttemptStarted(
                 at=now,
@@ -307,11 +309,12 @@ class Attempts:
             self._books.say(SendBlob(worker.peer, digest))
 
     def _sources(self, job: Job, partition: int) -> tuple[RunSource, ...]:
-        """Who holds what of one partition; runs that are empty there are left out."""
+        """Who holds what of one partition; runs that are empty there, or carried, are left out."""
         runs: dict[WorkerId, list[tuple[int, int]]] = {}
         for task in job.maps:
             assert task.holder is not None
-            if task.output is not None and task.output.sizes[partition]:
+            output = task.output
+            if output is not None and output.data is None and output.sizes[partition]:
                 runs.setdefault(task.holder, []).append((task.index, task.winner))
         sources = []
         for worker_id, held in runs.items():
@@ -337,6 +340,7 @@ class Attempts:
             task
             for task in job.maps
             if task.output is not None
+            and task.output.data is None
             and task.holder not in self._books.workers
             and any(task.output.sizes[index] for index in opened)
         ]
@@ -359,12 +363,25 @@ class Attempts:
                 self._lose_attempt(job, job.tasks[task_id], attempt, why, now)
 
 
+def _carried(job: Job, partition: int) -> Iterator[tuple[int, bytes]]:
+    """Give the runs that came along with the reports of their maps, where they hold something."""
+    for task in job.maps:
+        output = task.output
+        if output is not None and output.data is not None and output.sizes[partition]:
+            yield task.index, output.data
+
+
 def _fits(job: Job, message: Finished) -> bool:
     """Whether an answer is one that the task it names can give."""
     task = job.tasks.get(message.task)
     if task is None or not task.is_map or job.map_only:
         return message.part is not None
-    return message.output is not None and len(message.output.sizes) == len(job.reduces)
+    output = message.output
+    return (
+        output is not None
+        and len(output.sizes) == len(job.reduces)
+        and len(output.data or b"") <= job.carry
+    )
 
 
 def _part_bytes(message: Finished) -> int:

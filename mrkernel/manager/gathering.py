@@ -80,4 +80,7 @@ class Gathering:
 
 
 def _has_some(task: Task, partitions: list[int]) -> bool:
-    return task.output is not None and any(task.output.sizes[p] for p in partitions)
+    output = task.output
+    if output is None or output.data is not None:
+        return False
+    return any(output.sizes[p] for p in partitions)

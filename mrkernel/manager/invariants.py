@@ -97,5 +97,6 @@ def _check_inputs(job: Job, workers: Mapping[WorkerId, Worker]) -> None:
         if reduce.state is not TaskState.READY:
             continue
         for task in job.maps:
-            if task.output is not None and task.output.sizes[reduce.index]:
+            output = task.output
+            if output is not None and output.data is None and output.sizes[reduce.index]:
                 assert task.holder in workers, f"{reduce!r} needs {task!r}, whose holder is gone"

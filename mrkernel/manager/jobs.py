@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from mrkernel.data.splits import MemorySplit
 from mrkernel.ids import JobId
 from mrkernel.job.plan import plan_tasks
@@ -13,6 +15,7 @@ from mrkernel.manager.attempts import Attempts, Ending
 from mrkernel.manager.books import Books
 from mrkernel.manager.events import PeerId
 from mrkernel.manager.instructions import DropBlob, Send
+from mrkernel.manager.policy import carried_bytes
 from mrkernel.manager.records import Job, Task, Worker
 from mrkernel.manager.transitions import (
     JOB_TRANSITIONS,
@@ -93,7 +96,8 @@ class Jobs:
         planned_maps, planned_reduces = plan_tasks(spec, splits)
         maps = [Task.planned(plan, TaskState.READY) for plan in planned_maps]
         reduces = [Task.planned(plan, TaskState.WAITING) for plan in planned_reduces]
-        job = Job(job_id, spec, maps, reduces, frozenset(digests), now)
+        carry = carried_bytes(len(maps), len(reduces))
+        job = Job(job_id, spec, maps, reduces, frozenset(digests), now, carry)
         job.tasks = {task.id: task for task in (*maps, *reduces)}
         job.ready_maps.extend(maps)
         job.maps_left, job.reduces_left = len(maps), len(reduces)
@@ -178,6 +182,9 @@ class Jobs:
     def _let_go(self, job: Job, *, runs_only: bool) -> None:
         """No task of the job runs again: workers may delete what for, and all of it if so said."""
         job.delivered = True
+        for task in job.maps:
+            if task.output is not None and task.output.data is not None:
+                task.output = replace(task.output, data=None)
         blobs, job.blobs = job.blobs, frozenset()
         gone = self._drop(blobs)
         for worker in self._books.workers.values():

@@ -98,6 +98,7 @@ class Job:
     reduces: list[Task]
     blobs: frozenset[str]  #: what it needs to run; empty once it will not run again
     started_at: float
+    carry: int = 0  #: bytes of a map's run, at most, that travel in messages
     state: JobState = JobState.RUNNING
     tasks: dict[TaskId, Task] = field(default_factory=dict)
     ready_maps: deque[Task] = field(default_factory=deque)

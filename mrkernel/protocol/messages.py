@@ -79,6 +79,7 @@ class RunOutput(msgspec.Struct, frozen=True):
 
     sizes: tuple[int, ...]  #: bytes per partition; all zero: no file was written
     digest: int = 0  #: two attempts with different ones made different pairs; 0: not known
+    data: bytes | None = None  #: the whole run when it is small: no file was written
 
 
 class PartOutput(msgspec.Struct, frozen=True):
@@ -174,6 +175,8 @@ class Start(Message, frozen=True, tag="start"):
     index: int
     split: Split | None = None
     sources: tuple[RunSource, ...] = ()
+    carried: tuple[tuple[int, bytes], ...] = ()  #: runs that came along: (map index, the run)
+    carry: int = 0  #: bytes of a map's run, at most, that come along with the report of its end
 
 
 class Gather(Message, frozen=True, tag="gather"):

@@ -126,13 +126,15 @@ class Desk:
         attempt: int | None = None,
         sizes: tuple[int, ...] | None = None,
         part: PartOutput | None = None,
+        carried: bytes | None = None,
         **facts: Any,
     ) -> list[Instruction]:
         """Let an attempt end well; None: the one it runs, with output for every reduce task."""
         books = self.state.jobs.get(JobId(job))
         output = None
         if books is not None and task.startswith("map") and books.reduces:
-            output = RunOutput(sizes if sizes is not None else (5,) * len(books.reduces))
+            sizes = sizes if sizes is not None else (5,) * len(books.reduces)
+            output = RunOutput(sizes, 0, carried)
         elif part is None:
             part = PartOutput("", 8, 1, b"the part")
         facts = {"records": 1, "pairs": 1, "bytes_in": 10, "seconds": 1.0, **facts}
