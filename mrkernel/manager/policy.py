@@ -33,7 +33,7 @@ def prefetch(mean_seconds: float | None) -> int:
 #: Bytes of a map's run that may travel in messages, and of all runs of a job times its reduce
 #: tasks, each of which is sent them. A file costs 0.1 to 1 ms to make, these bytes some µs.
 LARGEST_CARRIED = 8 << 10
-ALL_CARRIED = 16 << 20
+ALL_CARRIED = 64 << 20
 
 
 def carried_bytes(maps: int, reduces: int) -> int:
