@@ -10,46 +10,48 @@ from __future__ import annotations
 
 import difflib
 import heapq
-import math
-from collections.abc import Callable, Iterable
-from fractions import Fraction
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from mrkernel.errors import JobSpecError
+from mrkernel.job.moments import exact_sum, stats_of, stats_states
 
 #: A reducer over the values alone: re-iterable and with ``len()``.
 Builtin = Callable[[Any], Any]
 
-#: Built-ins whose result may be reduced again: also combiners, and folds of the sort buffer.
-COMBINABLE = ("sum", "min", "max")
+#: Built-ins whose result may be reduced again: also combiners.
+COMBINABLE = ("sum", "min", "max", "first")
+#: Built-ins that fold to something else than values: only themselves can reduce it.
+_STATEFUL = ("count", "mean", "stats")
 
 
-def exact_sum(values: Iterable[Any]) -> Any:
-    """``sum(values)``, but floats are rounded once, at the end, instead of at every step.
+class Folding(NamedTuple):
+    """What a job's built-ins fold, and where."""
 
-    Ints stay exact at any size; a mix of ints and floats is a float; nan and inf are as Python has
-    them; other types (Decimal, Fraction, complex, NumPy) are added by Python's ``sum``.
+    map: str | None  #: the built-in by which map tasks fold; None: they do not
+    reduce: str | None  #: the built-in by which reduce tasks fold whole batches of groups
+    states: bool  #: whether what reduce gets are states of that built-in, no values
+
+
+def folding(reducer: Any, combiner: Any, *, sort_values: bool = False) -> Folding:
+    """Say what a job folds.
+
+    Args:
+        reducer, combiner: as in ``Functions``: names of built-ins, functions, or None.
+        sort_values: the reducer wants all values, in their order.
     """
-    held = values if isinstance(values, (list, tuple)) else list(values)
-    types = set(map(type, held))
-    if float not in types or not types <= {float, int, bool}:
-        return sum(held)
-    whole = sum(v for v in held if type(v) is not float) if len(types) > 1 else 0
-    floats = [v for v in held if type(v) is float]
-    try:
-        if -(1 << 53) <= whole <= 1 << 53:
-            return math.fsum([*floats, whole])
-    except ValueError:
-        return math.nan  # inf and -inf
-    except OverflowError:
-        pass  # a partial sum past the range of floats; the whole may be inside it
-    if not all(map(math.isfinite, floats)):
-        return sum(floats)
-    exact = sum(map(Fraction, floats), Fraction(whole))
-    try:
-        return float(exact)
-    except OverflowError:
-        return math.inf if exact > 0 else -math.inf
+    name = reducer.strip() if isinstance(reducer, str) else None
+    if isinstance(combiner, str):
+        by_map: str | None = combiner.strip()
+    else:
+        by_map = None if combiner is not None or sort_values or name == "list" else name
+    if name in _STATEFUL:
+        # A combiner leaves values, which have yet to be counted.
+        states = by_map == name
+        return Folding(by_map, name if states else None, states)
+    return Folding(
+        by_map, None if sort_values and name not in ("sum", "min", "max") else name, False
+    )
 
 
 def _mean(values: Any) -> Any:
@@ -57,24 +59,18 @@ def _mean(values: Any) -> Any:
 
 
 def _stats(values: Any) -> dict[str, Any]:
-    count = len(values)
-    mean = _mean(values)
-    std = None
-    if count > 1:
-        variance = exact_sum([(v - mean) ** 2 for v in values]) / (count - 1)
-        std = variance.sqrt() if hasattr(variance, "sqrt") else math.sqrt(variance)
-    return {
-        "count": count,
-        "sum": exact_sum(values),
-        "min": min(values),
-        "max": max(values),
-        "mean": mean,
-        "std": std,
-    }
+    return stats_of(stats_states(list(values)))
 
 
 def _first(values: Any) -> Any:
     return next(iter(values))
+
+
+def distinct(values: Any) -> set[Any]:
+    """``set(values)`` with one NaN at most, whichever objects they were."""
+    found = set(values)
+    nans = [value for value in found if type(value) is float and value != value]
+    return found.difference(nans[1:])
 
 
 def _top(n: int) -> Builtin:
@@ -93,8 +89,13 @@ _BUILTINS: dict[str, Builtin] = {
     "stats": _stats,
     "first": _first,
     "list": list,
-    "set": set,
+    "set": distinct,
 }
+
+
+def top_number(name: str) -> int:
+    """Give the N of ``top:N``."""
+    return int(name.partition(":")[2])
 
 
 def builtin_reducer(name: str) -> Builtin:
@@ -129,17 +130,12 @@ def builtin_combiner(name: str) -> Builtin:
         raise JobSpecError(f"there is no built-in combiner {name!r}: {advice}") from None
     if name in COMBINABLE:
         return function
+    if name == "list":
+        raise JobSpecError("list is no combiner: it keeps all values, leave the combiner out")
+    why = f"because {name} of several {name}s is not {name} of all"
     if name == "count":
-        raise JobSpecError(
-            "count is no combiner, it would count counts: yield 1 for each in the mapper and write "
-            "--combiner sum --reducer sum"
-        )
+        why = "it would count counts"
     raise JobSpecError(
-        f"{name} is no combiner, because {name} of several {name}s is not {name} of all: leave the "
-        f"combiner out (combiners are {', '.join(COMBINABLE)})"
+        f"{name} is no combiner, {why}: leave the combiner out, --reducer {name} folds values in "
+        "the map tasks by itself"
     )
-
-
-def can_fold(name: str) -> bool:
-    """Whether the sort buffer may fold values by this name as they come: sum, min, max."""
-    return name in COMBINABLE

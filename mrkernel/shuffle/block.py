@@ -8,17 +8,20 @@ encoded) and the value columns, each starting at a multiple of 8.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, pairwise, repeat
 from typing import Any
 
 from mrkernel.job.failure import UserCodeError, short
 from mrkernel.shuffle import pickling
-from mrkernel.shuffle.columns import Column, load
+from mrkernel.shuffle.assembly import load
+from mrkernel.shuffle.columns import Column
 from mrkernel.shuffle.key_column import KeyColumn
 
-#: A block of the usual size: large enough for columns to pay, small enough to hold 64 at once.
-BLOCK_BYTES = 512 * 1024
+#: A block of the usual size: large enough for columns to pay, small enough to hold some hundred at
+#: once, and for a round of a merge to stay in the cache.
+BLOCK_BYTES = 128 * 1024
 
 _HEAD = struct.Struct("<BBHIQ")  # version, flags, value columns, groups, pairs
 _VERSION = 1
@@ -73,7 +76,7 @@ class Block:
         """Give the counts as a list of ints."""
         if self.counts is None:
             return [1] * len(self.keys)
-        return self.counts if isinstance(self.counts, list) else list(map(int, self.counts))
+        return self.counts if isinstance(self.counts, list) else self.counts.tolist()  # type: ignore[union-attr]
 
     def count_array(self) -> Any:
         """Give the counts as a numpy array of int64."""
@@ -112,14 +115,14 @@ class Block:
         """Give the pairs from ``start`` up to ``stop``; ``continues`` if the last group is cut."""
         return next(self._slices([start, stop]))
 
-    def split(self, target: int = BLOCK_BYTES) -> Iterator[Block]:
+    def split(self, target: int) -> Iterator[Block]:
         """Cut into blocks of about ``target`` bytes, in the middle of a group if need be."""
         pairs, size = self.pairs, self.nbytes
-        if size <= 2 * target or pairs <= 1:
+        pieces = min(pairs, round(size / target))
+        if pieces <= 1:
             yield self
             return
-        each = max(1, pairs * target // size)
-        yield from self._slices([*range(0, pairs, each), pairs])
+        yield from self._slices([pairs * piece // pieces for piece in range(pieces + 1)])
 
     def _slices(self, cuts: Sequence[int]) -> Iterator[Block]:
         """Cut at the pairs ``cuts`` (ascending)."""
@@ -129,19 +132,28 @@ class Block:
                 continues = self.continues and stop == self.pairs
                 yield Block(self.keys.slice(start, stop), None, columns, continues)
             return
-        from bisect import bisect_left, bisect_right
+        counts: Any = self.counts
+        if isinstance(counts, list):
+            ends: Any = list(accumulate(counts))
+            begins = [bisect_right(ends, cut) for cut in cuts[:-1]]
+            finals = [bisect_left(ends, cut) for cut in cuts[1:]]
+        else:
+            # Never as Python ints: there may be a million groups.
+            import numpy as np
 
-        counts = self.count_list()
-        ends = list(accumulate(counts))
-        for start, stop in pairwise(cuts):
-            first, last = bisect_right(ends, start), bisect_left(ends, stop)
+            ends = np.cumsum(counts)
+            begins = np.searchsorted(ends, cuts[:-1], "right").tolist()
+            finals = np.searchsorted(ends, cuts[1:], "left").tolist()
+        for (start, stop), first, last in zip(pairwise(cuts), begins, finals, strict=True):
             inside = counts[first : last + 1]
-            before = start - (ends[first] - counts[first])
-            after = ends[last] - stop
-            inside[0] -= before
-            inside[-1] -= after
+            before = start - int(ends[first] - counts[first])
+            after = int(ends[last]) - stop
+            if before or after:
+                inside = inside.copy()
+                inside[0] -= before
+                inside[-1] -= after
             columns = [column.slice(start, stop) for column in self.columns]
-            continues = after > 0 or (self.continues and stop == ends[-1])
+            continues = after > 0 or (self.continues and stop == self.pairs)
             yield Block(self.keys.slice(first, last + 1), inside, columns, continues)
 
 

@@ -8,14 +8,15 @@ from itertools import chain
 from typing import Any
 
 from mrkernel.shuffle import keys as _keys
+from mrkernel.shuffle.assembly import concat
 from mrkernel.shuffle.columns import (
     KINDS,
-    TYPED_FROM,
     ArrowColumn,
     Column,
     ListColumn,
-    concat,
+    from_numbers,
     to_arrow,
+    typed_from,
 )
 
 _KEY_TYPES: dict[type, str] = {kind: KINDS[kind] for kind in (str, bytes, int, float)}
@@ -39,12 +40,12 @@ class KeyColumn:
         self.spelling = spelling
 
     @classmethod
-    def of(cls, keys: list[Any], *, typed_from: int = TYPED_FROM) -> KeyColumn:
+    def of(cls, keys: list[Any], *, least: int | None = None) -> KeyColumn:
         """Make a column of plain keys (see `keys.check`).
 
         Args:
             keys: not copied; must not be changed afterwards.
-            typed_from: fewer keys stay a Python list.
+            least: fewer keys stay a Python list; None: by `columns.typed_from`.
         """
         types = set(map(type, keys))
         kind = _KEY_TYPES.get(next(iter(types)), "encoded") if len(types) == 1 else "encoded"
@@ -56,21 +57,43 @@ class KeyColumn:
         if not keys:
             return cls("str", ListColumn(keys, "str"))
         if kind == "encoded":
-            return cls._encoded(*_keys.encode_all(keys), typed_from=typed_from)
-        if len(keys) < typed_from:
+            return cls._encoded(*_keys.encode_all(keys), least=least)
+        if len(keys) < (typed_from() if least is None else least):
             return cls(kind, ListColumn(keys, kind))
         column = to_arrow(keys, kind)
         if column is None:  # an int beyond 64 bits, a lone surrogate
-            return cls._encoded(*_keys.encode_all(keys), typed_from=typed_from)
+            return cls._encoded(*_keys.encode_all(keys), least=least)
         return cls(kind, column)
 
     @classmethod
+    def of_column(cls, column: Column) -> KeyColumn:
+        """Make a column of keys of a column of any values; typed ones stay as they are.
+
+        Raises:
+            KeyTypeError: one is of a type that keys cannot have; ``index`` is its place.
+        """
+        if isinstance(column, ArrowColumn):
+            if column.kind in ("str", "bytes", "int"):
+                return cls(column.kind, column)
+            if column.kind == "float":
+                numbers = column.numpy()
+                if not (numbers != numbers).any():  # NaN
+                    return cls("float", from_numbers(numbers + 0.0, "float"))  # no -0.0
+        keys, _ = _keys.check(column.to_list())
+        return cls.of(list(keys))
+
+    @classmethod
+    def of_checked(cls, column: Column) -> KeyColumn:
+        """Make a column of keys of a column of plain keys (see `keys.check`)."""
+        return cls.of(column.values) if isinstance(column, ListColumn) else cls.of_column(column)
+
+    @classmethod
     def _encoded(
-        cls, encoded: list[bytes], spelled: list[bytes], *, typed_from: int = TYPED_FROM
+        cls, encoded: list[bytes], spelled: list[bytes], *, least: int | None = None
     ) -> KeyColumn:
         column: Column = ListColumn(encoded, "bytes")
         spelling: Column = ListColumn(spelled, "bytes")
-        if len(encoded) >= typed_from:
+        if len(encoded) >= (typed_from() if least is None else least):
             column = to_arrow(encoded, "bytes") or column
             spelling = to_arrow(spelled, "bytes") or spelling
         return cls("encoded", column, spelling)
@@ -107,7 +130,7 @@ class KeyColumn:
             return self
         return self._encoded(
             *_keys.encode_all(self.column.to_list()),
-            typed_from=0 if self.typed else TYPED_FROM,
+            least=0 if self.typed else None,
         )
 
     def slice(self, start: int, stop: int) -> KeyColumn:
@@ -130,7 +153,7 @@ class KeyColumn:
                 return KeyColumn(self.kind, column)
         both = self.encoded()
         assert both.spelling is not None
-        return self._encoded(both.column.to_list(), both.spelling.to_list(), typed_from=0)
+        return self._encoded(both.column.to_list(), both.spelling.to_list(), least=0)
 
 
 def concat_keys(columns: Sequence[KeyColumn]) -> KeyColumn:
@@ -147,7 +170,7 @@ def concat_keys(columns: Sequence[KeyColumn]) -> KeyColumn:
             columns = [column.arrow() for column in columns]
             kinds = {column.kind for column in columns}
             kind = kinds.pop()
-        elif sum(map(len, columns)) >= TYPED_FROM:
+        elif sum(map(len, columns)) >= typed_from():
             every = list(chain.from_iterable(column.column.to_list() for column in columns))
             return KeyColumn(kind, ListColumn(every, kind)).arrow()
         if not kinds and kind != "encoded":

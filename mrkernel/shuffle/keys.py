@@ -270,14 +270,12 @@ def hash_encoded(encoded: bytes) -> int:
 
 def hash_utf8(texts: Iterable[bytes]) -> Iterable[int]:
     """Hash text keys given as UTF-8."""
-    seed = _TEXT_SEED
-    return (crc32(text, seed) for text in texts)
+    return map(crc32, texts, repeat(_TEXT_SEED))
 
 
 def hash_bytes(binaries: Iterable[bytes]) -> Iterable[int]:
     """Hash bytes keys."""
-    seed = _BINARY_SEED
-    return (crc32(binary, seed) for binary in binaries)
+    return map(crc32, binaries, repeat(_BINARY_SEED))
 
 
 def hash_int64(numbers: Any) -> Any:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from mrkernel.job.failure import UserCodeError
+from mrkernel.shuffle import keys as _keys
 from mrkernel.shuffle.block import Block, name_unpicklable
-from mrkernel.shuffle.columns import pack, weigh
-from mrkernel.shuffle.key_column import KeyColumn
+from mrkernel.shuffle.columns import Column, kind_of
+from mrkernel.shuffle.growing import GrowingColumn
+from mrkernel.shuffle.key_column import KeyColumn, concat_keys
 from mrkernel.shuffle.run import RunIndex, RunWriter
 
 _FLUSH_BYTES = 4 * 1024 * 1024
+_first: Callable[[Any], Any] = itemgetter(0)
+_second: Callable[[Any], Any] = itemgetter(1)
 
 
 class PartWriter:
@@ -27,12 +32,12 @@ class PartWriter:
 
     def __init__(self, path: Path | str, *, inline: int = 0) -> None:
         self._writer = RunWriter(path, 1, inline=inline)
-        self._keys: list[Any] = []
+        self._columns: list[KeyColumn] = []
+        self._keys: list[Any] = []  # after those of the columns
         self._counts: list[int] = []
-        self._out_keys: list[Any] = []
-        self._values: list[Any] = []
+        self._out_keys = GrowingColumn()
+        self._values = GrowingColumn()
         self._own_keys = False
-        self._nbytes = 0
         self.pairs = 0  #: written so far
 
     @property
@@ -46,17 +51,23 @@ class PartWriter:
         self._writer.write_block(0, block)
         self.pairs += block.pairs
 
-    def add(self, keys: Sequence[Any], counts: Sequence[int], values: Sequence[Any]) -> None:
+    def add(self, keys: KeyColumn, counts: Sequence[int], values: Sequence[Any]) -> None:
         """Add groups whose pairs all have the group's key.
 
         Args:
-            keys: plain keys, ascending and above all before.
-            counts: pairs per key, each at least 1.
+            keys: ascending and above all before.
+            counts: pairs per key; keys without any are left out.
             values: of all pairs, group after group.
         """
         if self._own_keys:
             self._flush()
-        self._keys.extend(keys)
+        if 0 in counts:
+            keys = keys.take([place for place, count in enumerate(counts) if count])
+            counts = [count for count in counts if count]
+        if not counts:
+            return
+        self._settle()
+        self._columns.append(keys)
         self._counts.extend(counts)
         self._added(values)
 
@@ -72,7 +83,7 @@ class PartWriter:
         self._keys.append(key)
         self._counts.append(len(pairs))
         if own:
-            self._out_keys.extend(out_keys)
+            self._out_keys.add(out_keys, kind_of(out_keys))
         self._added([pair[1] for pair in pairs])
 
     def end_segment(self) -> None:
@@ -90,22 +101,28 @@ class PartWriter:
         self._writer.abort()
 
     def _added(self, values: Sequence[Any]) -> None:
-        self._values.extend(values)
+        self._values.add(values, kind_of(values))
         self.pairs += len(values)
-        self._nbytes += weigh(values)
-        if self._nbytes > _FLUSH_BYTES or len(self._values) > 200_000:
+        if self._values.nbytes > _FLUSH_BYTES or self._values.size > 200_000:
             self._flush()
 
-    def _flush(self) -> None:
+    def _settle(self) -> None:
         if self._keys:
-            columns = [pack(self._values)]
+            self._columns.append(KeyColumn.of(self._keys))
+            self._keys = []
+
+    def _flush(self) -> None:
+        self._settle()
+        if self._columns:
+            columns = [self._values.build()]
             if self._own_keys:
-                columns.insert(0, pack(self._out_keys))
-            counts = None if len(self._keys) == len(self._values) else self._counts
-            _write(self._writer, Block(KeyColumn.of(self._keys), counts, columns))
-        self._keys, self._counts, self._out_keys, self._values = [], [], [], []
+                columns.insert(0, self._out_keys.build())
+            keys = concat_keys(self._columns)
+            counts = None if len(keys) == len(columns[0]) else self._counts
+            _write(self._writer, Block(keys, counts, columns))
+        self._columns, self._counts = [], []
+        self._out_keys, self._values = self._out_keys.successor(), self._values.successor()
         self._own_keys = False
-        self._nbytes = 0
 
 
 def _write(writer: RunWriter, block: Block) -> None:
@@ -130,9 +147,8 @@ class PairWriter:
 
     def __init__(self, path: Path | str, *, inline: int = 0) -> None:
         self._writer = RunWriter(path, 1, sorted=False, inline=inline)
-        self._keys: list[Any] = []
-        self._values: list[Any] = []
-        self._nbytes = 0
+        self._keys = GrowingColumn()
+        self._values = GrowingColumn()
         self.pairs = 0  #: written so far
 
     @property
@@ -147,18 +163,27 @@ class PairWriter:
             KeyTypeError: a key is of a type that keys cannot have; ``index`` is the pair's.
             UserCodeError: a value cannot be pickled.
         """
-        from mrkernel.shuffle import keys as _keys
-
         if not pairs:
             return
-        keys, _ = _keys.check([pair[0] for pair in pairs])
-        values = [pair[1] for pair in pairs]
-        self._keys.extend(keys)
-        self._values.extend(values)
+        keys, _ = _keys.check(list(map(_first, pairs)))
+        values = list(map(_second, pairs))
+        self._keys.add(keys, kind_of(keys))
+        self._values.add(values, kind_of(values))
         self.pairs += len(pairs)
-        self._nbytes += weigh(keys) + weigh(values)
-        if self._nbytes > _FLUSH_BYTES:
+        if self._keys.nbytes + self._values.nbytes > _FLUSH_BYTES:
             self._flush()
+
+    def add_columns(self, keys: Column, values: Column) -> None:
+        """Add pairs as two columns of equal length.
+
+        Raises:
+            KeyTypeError: a key is of a type that keys cannot have; ``index`` is the pair's.
+            UserCodeError: a value cannot be pickled.
+        """
+        self._flush()
+        if len(keys):
+            _write(self._writer, Block(KeyColumn.of_column(keys), None, [values]))
+            self.pairs += len(keys)
 
     def close(self) -> RunIndex:
         """Write what is left, and the index."""
@@ -170,6 +195,7 @@ class PairWriter:
         self._writer.abort()
 
     def _flush(self) -> None:
-        if self._keys:
-            _write(self._writer, Block(KeyColumn.of(self._keys), None, [pack(self._values)]))
-        self._keys, self._values, self._nbytes = [], [], 0
+        if self._keys.size:
+            keys = KeyColumn.of_checked(self._keys.build(repeats=False))
+            _write(self._writer, Block(keys, None, [self._values.build()]))
+            self._keys, self._values = self._keys.successor(), self._values.successor()

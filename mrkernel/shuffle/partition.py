@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
 from mrkernel.shuffle import keys as _keys
 from mrkernel.shuffle.columns import ArrowColumn
 from mrkernel.shuffle.key_column import KeyColumn
+from mrkernel.shuffle.range_partition import RangePartitioner
+
+#: Keys hashed at once: their bytes objects stay in the cache, and few.
+_SLICE = 1 << 14
 
 Partitioner = Callable[[Any, int], int]
 
@@ -32,31 +37,55 @@ def partitions_of(
         partitioner: the user's own ``f(key, partitions)``; None: the stable hash.
 
     Returns:
-        A list of ints, or a numpy array of uint64 where the column is typed.
+        A list of ints, or a numpy array of integers where the column is typed.
 
     Raises:
         UserCodeError: the user's partitioner raised, or its result is no int in the range.
     """
+    if isinstance(partitioner, RangePartitioner):
+        return partitioner.of_column(keys, partitions)
     if partitioner is not None:
         return [_ask(partitioner, key, partitions) for key in keys.to_list()]
+    return parts_of(hashes_of(keys), partitions)
+
+
+def parts_of(hashes: Sequence[int] | Any, partitions: int) -> Sequence[int] | Any:
+    """Number the partitions of keys with these hashes: a list, or an array, as they are."""
+    if isinstance(hashes, list):
+        return [number % partitions for number in hashes]
+    array: Any = hashes
+    return array % partitions
+
+
+def hashes_of(keys: KeyColumn) -> Sequence[int] | Any:
+    """Hash every key of a column; agrees with `keys.stable_hash`.
+
+    Returns:
+        A list of ints, or a numpy array of uint64 where the column is typed.
+    """
     column = keys.column
     if isinstance(column, ArrowColumn):
         import numpy as np
 
         if keys.kind == "int":
-            return _keys.hash_int64(column.numpy()) % np.uint64(partitions)
+            return _keys.hash_int64(column.numpy())
         if keys.kind == "float":
-            return _keys.hash_float64(column.numpy()) % np.uint64(partitions)
-        binaries = column.binaries()
+            return _keys.hash_float64(column.numpy())
+        hash_all: Callable[[Iterable[bytes]], Iterable[int]]
         if keys.kind == "str":
-            hashes = _keys.hash_utf8(binaries)
+            hash_all = _keys.hash_utf8
         elif keys.kind == "bytes":
-            hashes = _keys.hash_bytes(binaries)
+            hash_all = _keys.hash_bytes
         else:
-            hashes = map(_keys.hash_encoded, binaries)
-        return np.fromiter(hashes, np.uint64, len(binaries)) % np.uint64(partitions)
+            hash_all = partial(map, _keys.hash_encoded)
+        hashes = np.empty(len(column), np.uint64)
+        for start in range(0, len(column), _SLICE):
+            binaries = column.slice(start, min(start + _SLICE, len(column))).binaries()
+            stop = start + len(binaries)
+            hashes[start:stop] = np.fromiter(hash_all(binaries), np.uint64, len(binaries))
+        return hashes
     of_key = _keys.hash_encoded if keys.kind == "encoded" else _keys.stable_hash
-    return [of_key(key) % partitions for key in column.to_list()]
+    return list(map(of_key, column.to_list()))
 
 
 def _ask(partitioner: Partitioner, key: Any, partitions: int) -> int:

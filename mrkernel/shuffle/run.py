@@ -24,6 +24,9 @@ from mrkernel.shuffle.block import BLOCK_BYTES, Block, load_block
 _MAGIC = b"mrkrun\x00\x01"
 _TAIL = struct.Struct("<QII")  # offset of the index, its length, its crc32; then the magic again
 
+#: Bytes at the end of a file that most often hold its index.
+_INDEX_GUESS = 4096
+
 #: Reads ``length`` bytes at ``offset``.
 Read = Callable[[int, int], bytes | memoryview]
 
@@ -63,6 +66,7 @@ class RunIndex(msgspec.Struct, frozen=True, array_like=True):
     partitions: tuple[PartitionPlace, ...] = ()
     nbytes: int = 0  #: size of the file; 0: there is none
     sorted: bool = True  #: False: blocks are in yield order
+    digest: int = 0  #: of all pairs, see `digest`; 0: not known
 
     def partition(self, number: int) -> PartitionPlace:
         """Give the share of partition ``number`` (from 0); an empty one if it has nothing."""
@@ -79,6 +83,11 @@ class RunIndex(msgspec.Struct, frozen=True, array_like=True):
         return sum(place.pairs for place in self.partitions)
 
 
+def block_bytes(limit_bytes: int) -> int:
+    """Choose the size of blocks for tasks with so much memory: 64 segments merge at once."""
+    return max(BLOCK_BYTES // 4, min(BLOCK_BYTES, limit_bytes // 768))
+
+
 class RunWriter:
     """Writes a run file; nothing is created before the first block.
 
@@ -87,10 +96,17 @@ class RunWriter:
         partitions: how many shares it has.
         sorted: whether keys ascend within a segment.
         inline: a run up to so many bytes makes no file: it is ``data`` after ``close``.
+        block_bytes: of a block, about.
     """
 
     def __init__(
-        self, path: Path | str, partitions: int, *, sorted: bool = True, inline: int = 0
+        self,
+        path: Path | str,
+        partitions: int,
+        *,
+        sorted: bool = True,
+        inline: int = 0,
+        block_bytes: int = BLOCK_BYTES,
     ) -> None:
         # Not parsed again: it would take a third of the time of a task without records.
         self.path = path if isinstance(path, Path) else Path(path)
@@ -98,6 +114,7 @@ class RunWriter:
         self._inline = inline
         self.partitions = partitions
         self._sorted = sorted
+        self._block_bytes = block_bytes
         self._file: BinaryIO | None = None
         self._offset = 0
         self._open: list[list[BlockPlace]] = [[] for _ in range(partitions)]
@@ -110,7 +127,7 @@ class RunWriter:
             UserCodeError: a value cannot be pickled.
             OSError: the disk is full or gone.
         """
-        for piece in block.split():
+        for piece in block.split(self._block_bytes):
             self._write(partition, piece)
 
     def end_segment(self) -> None:
@@ -120,14 +137,17 @@ class RunWriter:
                 segments.append(tuple(places))
                 places.clear()
 
-    def close(self) -> RunIndex:
-        """Write the index and close the file; without any block there is no file."""
+    def close(self, digest: int = 0) -> RunIndex:
+        """Write the index, with the digest of all pairs, and close the file.
+
+        Without any block there is no file.
+        """
         self.end_segment()
         if self._file is None:
             return RunIndex(sorted=self._sorted)
         tail = _TAIL.size + len(_MAGIC)
         places = tuple(map(_summary, self._segments))
-        index = RunIndex(places, 0, self._sorted)  # the size is known only after it
+        index = RunIndex(places, 0, self._sorted, digest)  # the size is known only after it
         data = msgspec.msgpack.encode(index)
         self._file.write(data)
         self._file.write(_TAIL.pack(self._offset, len(data), crc32(data)))
@@ -135,7 +155,7 @@ class RunWriter:
         if isinstance(self._file, io.BytesIO):
             self.data = self._file.getvalue()
         self._file.close()
-        return RunIndex(places, self._offset + len(data) + tail, self._sorted)
+        return RunIndex(places, self._offset + len(data) + tail, self._sorted, digest)
 
     def abort(self) -> None:
         """Close and remove the file."""
@@ -146,7 +166,7 @@ class RunWriter:
 
     def _write(self, partition: int, block: Block) -> None:
         data = block.dump()
-        if len(data) > 4 * BLOCK_BYTES and block.pairs > 1:
+        if len(data) > 4 * self._block_bytes and block.pairs > 1:
             # The estimate was far off (a few huge values among small ones): halve.
             middle = block.pairs // 2
             self._write(partition, block.cut(0, middle))
@@ -225,7 +245,9 @@ def segment_readers(
 def file_read(path: Path | str) -> Read:
     """Make a ``read`` of a local file, which is open only while it reads.
 
-    So ten thousand runs need no ten thousand file descriptors; an open costs 10 µs per block.
+    So ten thousand runs need no ten thousand file descriptors; an open costs 6 µs per block.
+    Mapping the file would save a third of the 28 µs that a block of 128 KB costs with its
+    checksum, or 1.5 ns a pair (measured), and end the process where a file is cut short.
     """
     path = Path(path)
 
@@ -252,14 +274,23 @@ def read_index(path: Path | str) -> RunIndex:
     """
     name = os.fspath(path)
     tail = _TAIL.size + len(_MAGIC)
-    size = Path(name).stat().st_size
-    read = file_read(name)
-    end = bytes(read(max(0, size - tail), tail))
-    if size < tail + len(_MAGIC) or end[-len(_MAGIC) :] != _MAGIC:
-        raise CorruptRunError(f"{name} is not a whole run file", name, max(0, size - tail))
-    offset, length, crc = _TAIL.unpack_from(end)
-    data = bytes(read(offset, length)) if offset + length + tail == size else b""
-    if not data or crc32(data) != crc or bytes(read(0, len(_MAGIC))) != _MAGIC:
+    # One open and one read where four would do: a reduce task may have ten thousand runs.
+    with Path(name).open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(len(_MAGIC))
+        start = max(0, size - _INDEX_GUESS)
+        file.seek(start)
+        end = file.read()
+        if size < tail + len(_MAGIC) or end[-len(_MAGIC) :] != _MAGIC:
+            raise CorruptRunError(f"{name} is not a whole run file", name, max(0, size - tail))
+        offset, length, crc = _TAIL.unpack_from(end, len(end) - tail)
+        data = b""
+        if offset + length + tail == size:
+            if offset < start:
+                file.seek(offset)
+                end, start = file.read(length), offset
+            data = end[offset - start : offset - start + length]
+    if not data or crc32(data) != crc or head != _MAGIC:
         raise CorruptRunError(f"{name} is damaged in its index", name, offset)
     index = msgspec.msgpack.decode(data, type=RunIndex)
     return msgspec.structs.replace(index, nbytes=size)

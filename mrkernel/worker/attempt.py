@@ -15,25 +15,42 @@ from itertools import accumulate, groupby
 from os import cpu_count
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Literal, cast
+from typing import Any, Protocol
 
 import psutil
 
+from mrkernel.data.head import head
 from mrkernel.data.records import Batch, open_split
 from mrkernel.data.splits import MemorySplit
 from mrkernel.errors import ClusterError, CorruptRunError, KeyTypeError, MRKernelError
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.job import counters, randomness
+from mrkernel.job.batch_mapping import BatchMapCall
+from mrkernel.job.builtins import folding
 from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
 from mrkernel.job.functions import Functions
 from mrkernel.job.mapping import MapCall
+from mrkernel.job.projection import columns_read
 from mrkernel.job.reducing import ReduceCall, Reduced, bad_key
 from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.messages import Finished, PartOutput, RunOutput, RunSource, Start
 from mrkernel.shuffle import keys as _keys
-from mrkernel.shuffle.merge import GroupBatch, merge_groups
+from mrkernel.shuffle.columns import Column, to_column
+from mrkernel.shuffle.fold_block import finisher
+from mrkernel.shuffle.group_batch import GroupBatch
+from mrkernel.shuffle.key_column import KeyColumn
+from mrkernel.shuffle.merge import merge_groups
 from mrkernel.shuffle.part import PairWriter, PartWriter
-from mrkernel.shuffle.run import Read, RunIndex, RunWriter, SegmentReader, segment_readers
+from mrkernel.shuffle.run import (
+    Read,
+    RunIndex,
+    RunWriter,
+    SegmentReader,
+    block_bytes,
+    memory_index,
+    memory_read,
+    segment_readers,
+)
 from mrkernel.shuffle.sort_buffer import SortBuffer
 from mrkernel.shuffle.values import Values
 from mrkernel.worker.progress import ProgressCell
@@ -99,14 +116,14 @@ class JobContext:
     @property
     def memory(self) -> int:
         """Bytes an attempt may hold before it spills."""
-        return self.spec.slot_memory or slot_memory_of(cpu_count() or 1)
+        return self.spec.slot_memory or default_slot_memory()
 
 
 @lru_cache(maxsize=1)
-def slot_memory_of(cores: int) -> int:
-    """Return the budget of one slot of a machine with so many cores, in bytes."""
+def default_slot_memory() -> int:
+    """Return the budget of one slot of this machine, in bytes."""
     total: int = psutil.virtual_memory().total
-    return max(LEAST_SLOT_MEMORY, min(MOST_SLOT_MEMORY, total // (4 * cores)))
+    return max(LEAST_SLOT_MEMORY, min(MOST_SLOT_MEMORY, total // (4 * (cpu_count() or 1))))
 
 
 def run_name(map_index: int, attempt: int) -> str:
@@ -154,6 +171,13 @@ def run_attempt(start: Start, context: JobContext) -> Finished:
     )
 
 
+class _Sink(Protocol):
+    """Takes the pairs of a map task."""
+
+    def add(self, pairs: list[Pair], /) -> None: ...
+    def add_columns(self, keys: Column, values: Column, /) -> None: ...
+
+
 @dataclass(slots=True)
 class _Done:
     """What an attempt has behind it."""
@@ -171,28 +195,30 @@ class _Done:
 def _map(start: Start, context: JobContext) -> _Done:
     """Map a split into a run: one share per reduce task."""
     spec, functions = context.spec, context.functions
-    writer = RunWriter(context.directory / run_name(start.index, start.attempt), spec.reduce_tasks)
+    path = context.directory / run_name(start.index, start.attempt)
+    size = block_bytes(context.memory)
+    writer = RunWriter(path, spec.reduce_tasks, inline=start.carry, block_bytes=size)
     combiner = None
     if functions.combiner is not None:
         combiner = ReduceCall(functions.combiner, "combiner")
-    fold = combiner.fold if combiner is not None else None
+    fold = folding(functions.reducer, functions.combiner, sort_values=spec.sort_values).map
     buffer = SortBuffer(
         spec.reduce_tasks,
         writer=writer,
         limit_bytes=context.memory,
         partitioner=functions.partitioner,
         combine=combiner.combine if combiner is not None and fold is None else None,
-        fold=cast("Literal['sum', 'min', 'max'] | None", fold),
+        fold=fold,
     )
     done = _Done()
     try:
-        _map_split(start, context, done, buffer.add)
+        _map_split(start, context, done, buffer)
         index = buffer.close()
     except BaseException:
         writer.abort()
         raise
     sizes = [index.partition(p).nbytes for p in range(spec.reduce_tasks)]
-    done.output = RunOutput(tuple(sizes))
+    done.output = RunOutput(tuple(sizes), index.digest, writer.data)
     return done
 
 
@@ -202,7 +228,7 @@ def _map_only(start: Start, context: JobContext) -> _Done:
     writer = PairWriter(path, inline=INLINE_PART)
     done = _Done()
     try:
-        _map_split(start, context, done, writer.add)
+        _map_split(start, context, done, writer)
         index = writer.close()
     except BaseException:
         writer.abort()
@@ -211,19 +237,54 @@ def _map_only(start: Start, context: JobContext) -> _Done:
     return done
 
 
-def _map_split(
-    start: Start, context: JobContext, done: _Done, take: Callable[[list[Pair]], None]
-) -> None:
-    """Map all records of the split, slice by slice, and hand the pairs to ``take``."""
+def _map_split(start: Start, context: JobContext, done: _Done, sink: _Sink) -> None:
+    """Map all records of the split into ``sink``."""
     spec, split = context.spec, start.split
     assert split is not None
     data = None
     if isinstance(split, MemorySplit) and split.blob:
         data = context.read_blob(split.blob)
-    call = _map_call(context)
-    largest = LARGEST_SLICE if spec.timeout_s is None else TIMED_SLICE
+    batches = open_split(
+        split,
+        encoding=spec.encoding,
+        errors=spec.errors,
+        data=data,
+        columns=columns_read(context.functions.mapper),
+        schemas=spec.schemas,
+    )
+    with batches:
+        wanted = batches if spec.sample is None else head(batches, spec.sample)
+        (_map_tables if spec.batch else _map_records)(wanted, context, done, sink)
+
+
+def _map_tables(batches: Iterable[Batch], context: JobContext, done: _Done, sink: _Sink) -> None:
+    """Map table by table: keys and values stay columns all the way."""
+    call = BatchMapCall(context.functions.mapper)
+
+    def take(columns: tuple[Any, Any], where: str) -> None:
+        keys, values = map(to_column, columns)
+        try:
+            sink.add_columns(keys, values)
+        except KeyTypeError as error:
+            raise UserCodeError(_key_failure(error, where, "")) from error
+        done.pairs += len(keys)
+
+    for batch in batches:
+        for columns in call.columns(batch):
+            take(columns, batch.where(0))
+        done.records += len(batch)
+        done.bytes_in += batch.nbytes
+        context.progress.add(len(batch), batch.nbytes)
+    for columns in call.finish():
+        take(columns, "finish()")
+
+
+def _map_records(batches: Iterable[Batch], context: JobContext, done: _Done, sink: _Sink) -> None:
+    """Map slice by slice of records, each as fast as C where user code allows."""
+    call, take = _map_call(context), sink.add
+    largest = LARGEST_SLICE if context.spec.timeout_s is None else TIMED_SLICE
     size = min(FIRST_SLICE, largest)
-    for batch in open_split(split, encoding=spec.encoding, errors=spec.errors, data=data):
+    for batch in batches:
         stop, total = 0, len(batch.records)
         while stop < total:
             begin, stop = stop, min(stop + size, total)
@@ -288,37 +349,33 @@ def _key_failure(error: KeyTypeError, where: str, record: str) -> Failure:
 def _reduce(start: Start, context: JobContext) -> _Done:
     """Merge the runs of one partition and reduce its groups into a result part."""
     done = _Done()
-    call = ReduceCall(context.functions.reducer)
-    fold = cast("Literal['sum', 'min', 'max'] | None", call.fold)
+    functions, sort_values = context.functions, context.spec.sort_values
+    folds = folding(functions.reducer, functions.combiner, sort_values=sort_values)
+    finish_states = finisher(folds.reduce) if folds.reduce is not None and folds.states else None
+    call = ReduceCall(functions.reducer, finish_states=finish_states)
     path = context.directory / part_name(start.index, start.attempt)
     writer = PartWriter(path, inline=INLINE_PART)
     inputs = _Inputs(start, context, done)
     merged = merge_groups(inputs.segments, scratch=context.directory, limit_bytes=context.memory)
+    timed = context.spec.timeout_s is not None
     try:
         for batch in merged:
-            folded = batch.folded(fold) if fold is not None else None
+            folded = batch.folded(folds.reduce) if folds.reduce is not None else None
             if folded is not None:
                 writer.add_block(folded)
                 done.records += folded.groups
                 done.pairs += folded.pairs
                 context.progress.add(folded.groups, 0)
                 continue
-            groups = _groups(batch, context.spec.sort_values)
-            timed = context.spec.timeout_s is not None
-            reduced = call.reduce(_ticking(groups, context.progress) if timed else groups)
-            if reduced.out_keys is None:
-                _add_columns(writer, reduced.keys, reduced.counts, reduced.values)
-            else:
-                out_keys = _plain_keys(reduced.out_keys, reduced)
-                at = 0
-                for key, count in zip(reduced.keys, reduced.counts, strict=True):
-                    out = slice(at, at + count)
-                    given = list(zip(out_keys[out], reduced.values[out], strict=True))
-                    writer.add_group(key, given)
-                    at += count
-            done.records += len(reduced.keys)
-            done.pairs += len(reduced.values)
-            context.progress.add(0 if timed else len(reduced.keys), 0)
+            if timed or sort_values or batch.spilled:
+                groups = _groups(batch, sort_values)
+                reduced = call.reduce(_ticking(groups, context.progress) if timed else groups)
+                _take(writer, batch.keys, reduced, done)
+                context.progress.add(0 if timed else len(batch), 0)
+                continue
+            for piece in batch.pieces():
+                _take(writer, piece.keys, call.reduce_all(piece.opened()), done)
+                context.progress.add(len(piece), 0)
         pairs = call.finish()
         if pairs:
             # They belong to no group: each takes its place in the order by its own key.
@@ -361,12 +418,20 @@ def _plain_keys(keys: list[Any], reduced: Reduced | None = None) -> Sequence[Any
         raise bad_key(error, where) from error
 
 
-def _add_columns(writer: PartWriter, keys: list[Any], counts: list[int], values: list[Any]) -> None:
-    if 0 in counts:
-        kept = [(key, count) for key, count in zip(keys, counts, strict=True) if count]
-        keys, counts = [key for key, _ in kept], [count for _, count in kept]
-    if keys:
-        writer.add(keys, counts, values)
+def _take(writer: PartWriter, keys: KeyColumn, reduced: Reduced, done: _Done) -> None:
+    """Write what some groups were reduced to; ``keys`` are theirs."""
+    if reduced.out_keys is None:
+        writer.add(keys, reduced.counts, reduced.values)
+    else:
+        out_keys = _plain_keys(reduced.out_keys, reduced)
+        at = 0
+        for key, count in zip(reduced.keys, reduced.counts, strict=True):
+            out = slice(at, at + count)
+            given = list(zip(out_keys[out], reduced.values[out], strict=True))
+            writer.add_group(key, given)
+            at += count
+    done.records += len(reduced.keys)
+    done.pairs += len(reduced.values)
 
 
 def _groups(batch: GroupBatch, sort_values: bool) -> Iterable[tuple[Any, Any]]:
@@ -419,6 +484,11 @@ class _Inputs:
                 done.bytes_in += index.partition(start.index).nbytes
                 read = partial(self._read, read, lost)
                 opened.append((map_index, segment_readers(read, name, index, start.index)))
+        for map_index, data in start.carried:
+            index = memory_index(data)
+            done.bytes_in += index.partition(start.index).nbytes
+            name = f"the run of map-{map_index}, which came along,"
+            opened.append((map_index, segment_readers(memory_read(data), name, index, start.index)))
         opened.sort(key=lambda pair: pair[0])
         #: by map task, then by spill: the order of the input
         self.segments = [segment for _, segments in opened for segment in segments]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrkernel.errors import JobSpecError
-from mrkernel.job.builtins import builtin_combiner, builtin_reducer, exact_sum
+from mrkernel.job.builtins import builtin_combiner, builtin_reducer, exact_sum, folding
 
 numbers = st.one_of(
     st.integers(-(10**20), 10**20), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)
@@ -96,7 +96,40 @@ def test_unknown_names(name: str, sentence: str) -> None:
 
 
 def test_combiners() -> None:
-    assert [builtin_combiner(name)([2, 1]) for name in ("sum", "min", "max")] == [3, 1, 2]
-    for name in ("count", "mean", "stats", "first", "list", "set", "top:3"):
-        with pytest.raises(JobSpecError, match="is no combiner"):
+    names = ("sum", "min", "max", "first")
+    assert [builtin_combiner(name)([2, 1]) for name in names] == [3, 1, 2, 2]
+    for name in ("count", "mean", "stats", "list", "set", "top:3"):
+        with pytest.raises(JobSpecError, match=r"is no combiner.*leave the combiner out"):
             builtin_combiner(name)
+
+
+@pytest.mark.parametrize(
+    ("reducer", "combiner", "sort_values", "expected"),
+    [
+        ("sum", None, False, ("sum", "sum", False)),
+        ("sum", "sum", False, ("sum", "sum", False)),
+        ("count", None, False, ("count", "count", True)),
+        ("stats", None, False, ("stats", "stats", True)),
+        ("mean", "sum", False, ("sum", None, False)),  # the mean of partial sums, as ever
+        ("mean", len, False, (None, None, False)),
+        ("min", len, False, (None, "min", False)),
+        (len, "sum", False, ("sum", None, False)),
+        (len, None, False, (None, None, False)),
+        (None, None, False, (None, None, False)),
+        ("list", None, False, (None, "list", False)),
+        ("first", None, False, ("first", "first", False)),
+        ("first", None, True, (None, None, False)),  # the first when sorted
+        ("mean", None, True, (None, None, False)),
+        ("sum", "sum", True, ("sum", "sum", False)),
+        ("top:3", None, False, ("top:3", "top:3", False)),
+    ],
+)
+def test_what_a_job_folds(
+    reducer: Any, combiner: Any, sort_values: bool, expected: tuple[Any, Any, bool]
+) -> None:
+    assert folding(reducer, combiner, sort_values=sort_values) == expected
+
+
+def test_a_set_has_one_nan() -> None:
+    (only,) = builtin_reducer("set")([math.nan, float("nan")])
+    assert math.isnan(only)

@@ -7,6 +7,7 @@ import pytest
 
 from mrkernel.errors import CorruptRunError, JobSpecError
 from mrkernel.job.failure import Failure, UserCodeError
+from mrkernel.job.moments import mean_of, mean_states
 from mrkernel.job.reducing import ReduceCall
 
 
@@ -191,11 +192,19 @@ def test_a_class_gathers_and_finishes() -> None:
     assert call.finish() == [("b", 5)]
 
 
+def test_states_of_a_built_in() -> None:
+    call = ReduceCall("mean", finish_states=mean_of)
+    states = [*mean_states([1, 2]), *mean_states([6])]
+    assert call.reduce([("a", states)]) == (["a"], [1], None, [3.0])
+    with pytest.raises(UserCodeError) as caught:
+        call.reduce([("a", mean_states(["1", "2"]))])
+    assert "let the mapper yield int(x) or float(x)" in caught.value.failure.hint
+    assert caught.value.failure.record == "2 values: '1', '2'"
+
+
 def test_built_ins_by_name() -> None:
     call = ReduceCall("sum")
-    assert call.fold == "sum"
     assert call.reduce(GROUPS) == (["a", "b"], [1, 1], None, [3, 3])
-    assert ReduceCall("top:1").fold is None
     found = failure("sum", ("a", ["1", "2"]))
     assert "let the mapper yield int(x) or float(x)" in found.hint
     assert found.where == "group 'a'"
@@ -220,7 +229,7 @@ def test_combiners() -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("count", "count is no combiner, it would count counts: yield 1 for each"),
+        ("count", "count is no combiner, it would count counts: leave the combiner out"),
         ("mean", "mean is no combiner, because mean of several means is not mean of all"),
     ],
 )

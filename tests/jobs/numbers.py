@@ -52,6 +52,7 @@ def mixed_keys(largest: int) -> list[tuple[float, int]]:
     return [(n % 50 if n % 2 else float(n % 50), largest - n * 7919 % 1000) for n in range(4500)]
 
 
+REAL = {name: values for name, values in COLUMNS.items() if name not in ("decimals", "fractions")}
 WHOLE = {name: COLUMNS[name] for name in ("ints", "overflow", "huge", "bools", "ints and bools")}
 
 
@@ -84,5 +85,21 @@ def jobs() -> dict[str, Job]:
             for name in ("sum", "min", "max")
             for what, largest in (("ints", 500), ("large ints", 2**62), ("huge ints", 2**80))
         },
-        "mean of floats": Job(pairs_of, floats, "mean"),
+        **{
+            f"{name} of floats": Job(pairs_of, floats, name)
+            for name in ("mean", "stats", "min", "count", "first", "top:2")
+        },
+        "stats": Job(pairs_of, dealt(REAL, 3), "stats"),
+        "first, combined": Job(pairs_of, dealt(COLUMNS, 3), "first", {"combiner": "first"}),
+        **{
+            f"{name} under {len(set(keys))} keys": Job(
+                pairs_of, each(*([(key, n / 7) for n, key in enumerate(keys)],) * 2), name
+            )
+            for name in ("sum", "mean", "stats", "count", "max", "first", "top:2")
+            for keys in ([n % 9 for n in range(9000)], [f"k{n % 4999}" for n in range(9000)])
+        },
+        **{
+            f"{name}, values sorted": Job(pairs_of, dealt(WHOLE, 2), name, {"sort_values": True})
+            for name in ("first", "mean", "count")
+        },
     }

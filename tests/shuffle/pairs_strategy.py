@@ -40,9 +40,12 @@ values = st.recursive(
     ),
     max_leaves=5,
 )
+#: Tuples of plain items, of one width.
+rows = st.tuples(st.integers(-5, 5), st.text(max_size=3), st.none() | st.floats() | st.booleans())
 #: Columns of one kind and of many.
 columns = st.one_of(
     *(st.lists(kind, max_size=30) for kind in (st.text(max_size=9), st.binary(max_size=9))),
+    *(st.lists(kind, max_size=30) for kind in (rows, st.tuples(st.integers()), st.tuples())),
     *(st.lists(kind, max_size=30) for kind in (st.integers(), st.floats(), st.booleans(), values)),
     st.lists(st.integers(-(2**63), 2**63 - 1), max_size=30),
 )

@@ -13,7 +13,16 @@ from pairs_strategy import columns, values
 
 from mrkernel.job.failure import UserCodeError
 from mrkernel.shuffle import pickling
-from mrkernel.shuffle.columns import ArrowColumn, Column, ListColumn, concat, load, pack, weigh
+from mrkernel.shuffle.assembly import concat, load
+from mrkernel.shuffle.columns import (
+    ArrowColumn,
+    Column,
+    ListColumn,
+    from_arrow,
+    pack,
+    weigh,
+)
+from mrkernel.shuffle.dict_column import DictColumn, encode_repeats, repeated
 
 either = st.sampled_from([0, 10**9])
 
@@ -21,7 +30,7 @@ either = st.sampled_from([0, 10**9])
 @given(columns, either)
 @settings(max_examples=200)
 def test_values_come_back_identical(some: list[Any], typed_from: int) -> None:
-    column = pack(list(some), typed_from=typed_from)
+    column = pack(list(some), least=typed_from)
     for back in (column, load(column.dump()), load(memoryview(b"x" + column.dump())[1:])):
         assert exactly(back.to_list()) == exactly(some)
         assert len(back) == len(some)
@@ -34,21 +43,21 @@ def test_values_come_back_identical(some: list[Any], typed_from: int) -> None:
 def test_slices_takes_and_joins_are_those_of_lists(
     some: list[Any], typed_from: int, data: st.DataObject
 ) -> None:
-    column = pack(list(some), typed_from=typed_from)
+    column = pack(list(some), least=typed_from)
     a, b = sorted(data.draw(st.tuples(*[st.integers(0, len(some))] * 2)))
     order = data.draw(st.permutations(range(len(some))))
     assert exactly(column.slice(a, b).to_list()) == exactly(some[a:b])
     assert exactly(column.take(order).to_list()) == exactly([some[i] for i in order])
     inner = column.slice(a, b)
     assert exactly(load(inner.dump()).to_list()) == exactly(some[a:b])
-    other = pack(list(some[:b]), typed_from=10**9 - typed_from)
+    other = pack(list(some[:b]), least=10**9 - typed_from)
     joined = concat([inner, other, column])
     assert exactly(joined.to_list()) == exactly(some[a:b] + some[:b] + some)
 
 
 @given(st.lists(columns, min_size=1, max_size=4), either)
 def test_columns_of_any_kinds_join(several: list[list[Any]], typed_from: int) -> None:
-    joined = concat([pack(list(some), typed_from=typed_from) for some in several])
+    joined = concat([pack(list(some), least=typed_from) for some in several])
     assert exactly(joined.to_list()) == exactly([value for some in several for value in some])
 
 
@@ -73,7 +82,7 @@ class Text(str):
     ],
 )
 def test_only_values_of_exactly_one_type_are_typed(some: list[Any], kind: str) -> None:
-    column = pack(some, typed_from=0)
+    column = pack(some, least=0)
     assert column.kind == kind
     assert isinstance(column, ListColumn if kind == "object" else ArrowColumn)
 
@@ -99,7 +108,7 @@ def test_a_small_job_needs_neither_arrow_nor_numpy() -> None:
 def test_typed_columns_do_not_import_pandas() -> None:
     program = (
         "import sys\n"
-        "from mrkernel.shuffle import columns as c, order, fold\n"
+        "from mrkernel.shuffle import assembly as a, columns as c, dict_column as d, order, fold\n"
         "from mrkernel.shuffle.block import Block\n"
         "from mrkernel.shuffle.grouping import join, split_groups\n"
         "from mrkernel.shuffle.key_column import KeyColumn\n"
@@ -109,10 +118,12 @@ def test_typed_columns_do_not_import_pandas() -> None:
         "             [i / 7 for i in range(5000)], [b'%d' % i for i in range(5000)]):\n"
         "    for values in (keys, [i % 2 == 0 for i in range(5000)]):\n"
         "        block = join([Block(KeyColumn.of(keys), None, [c.pack(values)])] * 2)\n"
-        "        assert isinstance(c.load(block.columns[0].dump()), c.ArrowColumn)\n"
+        "        assert isinstance(a.load(block.columns[0].dump()), c.ArrowColumn)\n"
         "        fold.fold_block(block, 'max')\n"
         "        split_groups(block, partitions_of(block.keys, 3), 3)\n"
-        "        block.columns[0].to_list(), c.concat([block.columns[0]] * 2).take([3])\n"
+        "        block.columns[0].to_list(), a.concat([block.columns[0]] * 2).take([3])\n"
+        "twice = d.encode_repeats(c.pack(['a', 'b'] * 3000))\n"
+        "a.concat([twice, d.DictColumn(twice.codes, c.pack(['c', 'd'], least=1))]).dump()\n"
         "assert 'pyarrow' in sys.modules and 'pandas' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
@@ -172,3 +183,77 @@ def test_nbytes_of_a_slice_is_its_own() -> None:
     column: Column = pack(["x" * 100] * 5000)
     assert isinstance(column, ArrowColumn)
     assert column.slice(0, 50).nbytes < 20_000
+
+
+def test_arrow_arrays_become_columns() -> None:
+    import pyarrow as pa
+
+    typed: list[tuple[Any, str]] = [
+        (pa.array(["a", "ä"]), "str"),
+        (pa.array(["a", "b"], pa.string_view()), "str"),
+        (pa.array([b"a"], pa.binary(1)), "bytes"),
+        (pa.array([1, 2, 3], pa.uint8()).slice(1), "int"),
+        (pa.array([1, 2**63 - 1], pa.uint64()), "int"),
+        (pa.array([0.5, 1.5], pa.float32()), "float"),
+        (pa.array([True, False, True]).slice(1), "bool"),
+        (pa.array(["a", "b", "a"]).dictionary_encode(), "str"),
+        (pa.chunked_array([["a"], ["b", "c"]]), "str"),
+        (pa.chunked_array([["a"], ["b", "a"]]).dictionary_encode(), "str"),
+        (pa.chunked_array([], pa.int64()), "int"),
+    ]
+    for array, kind in typed:
+        column = from_arrow(array)
+        assert isinstance(column, ArrowColumn)
+        assert (column.kind, len(column)) == (kind, len(array))
+        assert exactly(column.to_list()) == exactly(array.to_pylist())
+        assert exactly(load(column.dump()).to_list()) == exactly(array.to_pylist())
+    for array in (
+        pa.array([1, None]),
+        pa.array([2**64 - 1], pa.uint64()),
+        pa.array([{"a": [1]}]),
+        pa.array([None, "a"]).dictionary_encode(),
+    ):
+        column = from_arrow(array)
+        assert isinstance(column, ListColumn)
+        assert exactly(column.to_list()) == exactly(array.to_pylist())
+
+
+few = st.sampled_from([["a", "b", ""], ["\ud800", "ä"], [b"x", b"yy"], ["only"]])
+
+
+@given(few.flatmap(lambda words: st.lists(st.sampled_from(words), min_size=1)), either, st.data())
+@settings(max_examples=150)
+def test_repeats_are_values_like_any(some: list[Any], typed_from: int, data: st.DataObject) -> None:
+    column: Column = repeated(some, [1] * len(some))
+    assert (column.kind, len(column)) == (type(some[0]).__name__, len(some))
+    if typed_from == 0:
+        column = encode_repeats(pack(some, least=0))
+    cut = data.draw(st.integers(0, len(some)))
+    order = data.draw(st.permutations(range(len(some))))
+    plain = pack(list(some), least=typed_from)
+    for left, right in [
+        (column, some),
+        (load(column.dump()), some),
+        (column.slice(0, cut), some[:cut]),
+        (load(column.slice(0, cut).dump()), some[:cut]),
+        (column.take(order), [some[i] for i in order]),
+        (concat([column, column.slice(0, cut), column]), some + some[:cut] + some),
+        (concat([column, repeated(some[::-1], [1] * len(some))]), some + some[::-1]),
+        (concat([plain, column]), some + some),
+        (concat([column, pack([1])]), [*some, 1]),
+    ]:
+        assert exactly(left.to_list()) == exactly(right)
+        assert [left.at(i) for i in range(len(left))] == right
+
+
+def test_repeats_take_little_room() -> None:
+    names = [f"a long name of a file {i // 1000}" for i in range(20_000)]
+    column = encode_repeats(pack(names))
+    assert isinstance(column, DictColumn)
+    assert len(column.dump()) < 21_000
+    assert len(column.slice(3_000, 5_000).dump()) < 2_200
+    assert len(concat([column] * 3).dump()) < 61_000
+    apart = encode_repeats(pack([f"{i // 2}" for i in range(20_000)]))
+    assert isinstance(apart, ArrowColumn)
+    back = load(column.dump()).to_list()
+    assert back[0] is back[999]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from oracle import exactly, group
 from pairs_strategy import map_outputs, shuffled
 
 from mrkernel.errors import CorruptRunError
-from mrkernel.shuffle import block
+from mrkernel.shuffle import block, columns
 from mrkernel.shuffle.merge import merge_groups, merge_pairs
 from mrkernel.shuffle.part import PairWriter, PartWriter
 from mrkernel.shuffle.run import SegmentReader, memory_read, segment_readers
@@ -21,25 +22,32 @@ from mrkernel.shuffle.run import SegmentReader, memory_read, segment_readers
 @pytest.fixture
 def tiny_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three pairs a block: groups go on over many."""
-    monkeypatch.setattr(block.Block, "split", lambda self: self._slices(_every_third(self.pairs)))
+    monkeypatch.setattr(block.Block, "split", _in_threes)
 
 
-def _every_third(pairs: int) -> list[int]:
-    return [*range(0, pairs, 3), pairs]
+def _in_threes(self: block.Block, target: int) -> Iterator[block.Block]:
+    return self._slices([*range(0, self.pairs, 3), self.pairs])
 
 
 def merged(segments: list[SegmentReader], **options: Any) -> list[tuple[Any, list[Any]]]:
     return [(key, list(some)) for batch in merge_groups(segments, **options) for key, some in batch]
 
 
-@given(map_outputs, st.sampled_from([1, 10**9]), st.sampled_from([2, 3, 64]), st.booleans())
-@settings(max_examples=60)
+@given(
+    map_outputs,
+    st.sampled_from([1, 10**9]),
+    st.sampled_from([2, 3, 64]),
+    st.booleans(),
+    st.sampled_from([1, 512]),
+)
+@settings(max_examples=80)
 def test_groups_are_the_oracles(
-    outputs: list[list[tuple[Any, Any]]], limit: int, fan_in: int, tiny: bool
+    outputs: list[list[tuple[Any, Any]]], limit: int, fan_in: int, tiny: bool, typed_from: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(columns, "_TYPED_FROM_WARM", typed_from)
         if tiny:
-            patch.setattr(block.Block, "split", lambda self: self._slices(_every_third(self.pairs)))
+            patch.setattr(block.Block, "split", _in_threes)
         (segments,) = shuffled(outputs, Path(folder), batch=4, limit_bytes=limit)
         scratch = Path(folder) / "scratch"
         scratch.mkdir()

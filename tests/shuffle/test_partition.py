@@ -20,14 +20,14 @@ partitions = st.integers(1, 9)
 def test_columns_agree_with_single_keys(keys: list[Any], count: int) -> None:
     expected = [partition_of(key, count) for key in keys]
     for typed_from in (0, 10**9):
-        column = KeyColumn.of(keys, typed_from=typed_from)
+        column = KeyColumn.of(keys, least=typed_from)
         assert list(map(int, partitions_of(column, count))) == expected
         assert list(map(int, partitions_of(column.encoded(), count))) == expected
 
 
 @given(st.lists(st.floats(allow_nan=False), min_size=1), partitions)
 def test_floats_agree(keys: list[float], count: int) -> None:
-    column = KeyColumn.of(keys, typed_from=0)
+    column = KeyColumn.of(keys, least=0)
     assert list(map(int, partitions_of(column, count))) == [partition_of(k, count) for k in keys]
 
 

@@ -33,8 +33,8 @@ pairs_of_any_kind = key_kinds.flatmap(
 def block_of(pairs: list[tuple[Any, Any]], typed_from: int = 4096) -> Block:
     groups = group(pairs)
     counts = [len(some) for _, some in groups]
-    column = pack([value for _, some in groups for value in some], typed_from=typed_from)
-    return Block(KeyColumn.of([key for key, _ in groups], typed_from=typed_from), counts, [column])
+    column = pack([value for _, some in groups for value in some], least=typed_from)
+    return Block(KeyColumn.of([key for key, _ in groups], least=typed_from), counts, [column])
 
 
 def groups_of(several: list[Block]) -> list[tuple[Any, list[Any]]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from pairs_strategy import map_outputs, shuffled
 
 from mrkernel.errors import KeyTypeError
 from mrkernel.job.failure import UserCodeError
+from mrkernel.shuffle import columns
+from mrkernel.shuffle.columns import pack
 from mrkernel.shuffle.merge import merge_groups
 from mrkernel.shuffle.partition import partition_of
-from mrkernel.shuffle.run import RunWriter, SegmentReader
+from mrkernel.shuffle.run import RunWriter, SegmentReader, file_read, segment_readers
 from mrkernel.shuffle.sort_buffer import SortBuffer
 
 
@@ -22,12 +25,14 @@ def groups(segments: list[SegmentReader]) -> list[tuple[Any, list[Any]]]:
     return [(key, list(some)) for batch in merge_groups(segments) for key, some in batch]
 
 
-@given(map_outputs, st.integers(1, 4), st.sampled_from([1, 1 << 30]))
-@settings(max_examples=80)
+@given(map_outputs, st.integers(1, 4), st.sampled_from([1, 1 << 30]), st.sampled_from([1, 512]))
+@settings(max_examples=120)
 def test_every_partition_gets_its_groups(
-    outputs: list[list[tuple[Any, Any]]], partitions: int, limit: int
+    outputs: list[list[tuple[Any, Any]]], partitions: int, limit: int, typed_from: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        # Short columns are lists; as arrays all of them take the other paths.
+        patch.setattr(columns, "_TYPED_FROM_WARM", typed_from)
         segments = shuffled(outputs, Path(folder), partitions=partitions, limit_bytes=limit)
         every = [pair for pairs in outputs for pair in pairs]
         for part, readers in enumerate(segments):
@@ -49,13 +54,13 @@ def many(kind: str, size: int) -> list[tuple[Any, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["str", "int", "float", "bytes", "tuple", "mixed"])
-@pytest.mark.parametrize("limit", [200_000, 1 << 30])
+@pytest.mark.parametrize("limit", [60_000, 1 << 30])
 def test_many_pairs(kind: str, limit: int, tmp_path: Path) -> None:
     outputs = [many(kind, 6_000), many(kind, 1_000)]
     segments = shuffled(outputs, tmp_path, partitions=2, batch=1000, limit_bytes=limit)
     every = outputs[0] + outputs[1]
     for part, readers in enumerate(segments):
-        assert len(readers) == 2 if limit > 200_000 else len(readers) > 4
+        assert len(readers) == 2 if limit > 60_000 else len(readers) > 4
         mine = [pair for pair in every if partition_of(pair[0], 2) == part]
         assert exactly(groups(readers)) == exactly(group(mine))
 
@@ -162,3 +167,56 @@ def test_a_few_huge_strings_count(tmp_path: Path) -> None:
     buffer.add([(i, "x" * 5_000_000 if i == 333 else "y") for i in range(1000)])
     assert buffer.spills == 1
     buffer.close()
+
+
+@pytest.mark.parametrize("kind", ["str", "int", "float", "bytes", "tuple", "mixed"])
+@pytest.mark.parametrize("limit", [60_000, 1 << 30])
+def test_columns_and_pairs_mix(kind: str, limit: int, tmp_path: Path) -> None:
+    pairs = many(kind, 9_000)
+    buffers = [
+        SortBuffer(2, writer=RunWriter(tmp_path / f"run-{number}", 2), limit_bytes=limit)
+        for number in range(2)
+    ]
+    for start in range(0, 9_000, 1_500):
+        some = pairs[start : start + 1_500]
+        buffers[0].add(some)
+        if start % 2_000:
+            buffers[1].add(some)
+        else:
+            keys, values = map(list, zip(*some, strict=True))
+            buffers[1].add_columns(pack(keys, least=1), pack(values, least=1))
+    indexes = [buffer.close() for buffer in buffers]
+    assert buffers[1].pairs == 9_000
+    for part in range(2):
+        both = [
+            groups(segment_readers(file_read(path), str(path), index, part))
+            for path, index in zip((tmp_path / "run-0", tmp_path / "run-1"), indexes, strict=True)
+        ]
+        assert exactly(both[0]) == exactly(both[1])
+
+
+@pytest.mark.parametrize("name", ["sum", "min", "max"])
+def test_columns_are_folded(name: Any, tmp_path: Path) -> None:
+    best: Any = {"sum": sum, "min": min, "max": max}[name]
+    path = tmp_path / "run"
+    buffer = SortBuffer(1, writer=RunWriter(path, 1), limit_bytes=1 << 30, fold=name)
+    pairs = [(f"{i % 7}", i * 31 % 1009) for i in range(12_000)]
+    buffer.add(pairs[:2_000])
+    for start in range(2_000, 12_000, 5_000):
+        keys, values = map(list, zip(*pairs[start : start + 5_000], strict=True))
+        buffer.add_columns(pack(keys), pack(values))
+    index = buffer.close()
+    assert index.pairs == 7
+    readers = segment_readers(file_read(path), str(path), index, 0)
+    assert groups(readers) == [(key, [best(some)]) for key, some in group(pairs)]
+
+
+def test_columns_of_keys_are_checked(tmp_path: Path) -> None:
+    buffer = SortBuffer(1, writer=RunWriter(tmp_path / "run", 1), limit_bytes=1 << 30)
+    with pytest.raises(KeyTypeError) as caught:
+        buffer.add_columns(pack(["a", ["b"]]), pack([1, 2]))
+    assert caught.value.index == 1
+    zeros = pack([0.0, -0.0, math.nan, 1.0], least=1)
+    buffer.add_columns(zeros, pack([1, 2, 3, 4]))
+    readers = segment_readers(file_read(tmp_path / "run"), "run", buffer.close(), 0)
+    assert exactly(groups(readers)) == exactly([(0.0, [1, 2]), (1.0, [4]), (math.nan, [3])])
