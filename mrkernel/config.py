@@ -149,8 +149,8 @@ class JobOptions:
         doors=(MAGIC, CLI),
     )
     reducer: Any = option(
-        "reducer, like the mapper; or sum count min max mean stats first list set top:N; "
-        "or none = map only",
+        "reducer, like the mapper; or sum count min max mean stats first list set top:N "
+        "identity; or none = map only",
         flags=("--reduce",),
         metavar="F",
         doors=(MAGIC, CLI),

@@ -33,7 +33,7 @@ from mrkernel.engines.inline import InlineEngine
 from mrkernel.engines.key_sample import sample_boundaries
 from mrkernel.engines.sample import take_sample
 from mrkernel.errors import JobSpecError, TaskFailedError
-from mrkernel.job.builtins import builtin_combiner, builtin_reducer
+from mrkernel.job.builtins import builtin_combiner, check_builtin
 from mrkernel.job.callables import check
 from mrkernel.job.failure import UserCodeError
 from mrkernel.job.functions import Functions, isolated, pack
@@ -234,7 +234,7 @@ def _functions(mapper: Any, reducer: Any, options: JobOptions) -> Functions:
                 raise JobSpecError(f"a job with --reducer none has no shuffle: leave --{flag} out")
         return Functions(mapper)
     if isinstance(reducer, str):
-        builtin_reducer(reducer)
+        check_builtin(reducer)
     else:
         check(reducer, "reducer")
     combiner = options.combiner

@@ -3,18 +3,22 @@
 ``sum`` (floats within an ulp of the exact sum, so that any number of workers agrees), ``count``,
 ``min``, ``max``, ``mean`` (the sum by ``/`` the count), ``stats`` (a dict of count, sum, min, max,
 mean and std: the sample deviation, None for a single value), ``first``, ``list``, ``set``,
-``top:N`` (the N largest, largest first).
+``top:N`` (the N largest, largest first). ``identity`` is no function of the values: each pair comes
+out as it came in, which sorts.
 """
 
 from __future__ import annotations
 
 import difflib
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from mrkernel.errors import JobSpecError
 from mrkernel.job.moments import exact_sum, stats_of, stats_states
+
+#: The built-in reducer that gives each pair as it is.
+IDENTITY = "identity"
 
 #: A reducer over the values alone: re-iterable and with ``len()``.
 Builtin = Callable[[Any], Any]
@@ -44,7 +48,8 @@ def folding(reducer: Any, combiner: Any, *, sort_values: bool = False) -> Foldin
     if isinstance(combiner, str):
         by_map: str | None = combiner.strip()
     else:
-        by_map = None if combiner is not None or sort_values or name == "list" else name
+        whole = sort_values or name in ("list", IDENTITY)
+        by_map = None if combiner is not None or whole else name
     if name in _STATEFUL:
         # A combiner leaves values, which have yet to be counted.
         states = by_map == name
@@ -52,6 +57,12 @@ def folding(reducer: Any, combiner: Any, *, sort_values: bool = False) -> Foldin
     return Folding(
         by_map, None if sort_values and name not in ("sum", "min", "max") else name, False
     )
+
+
+def identity(key: Any, values: Any) -> Iterator[tuple[Any, Any]]:
+    """Give each pair as it came."""
+    for value in values:
+        yield key, value
 
 
 def _mean(values: Any) -> Any:
@@ -98,6 +109,15 @@ def top_number(name: str) -> int:
     return int(name.partition(":")[2])
 
 
+def check_builtin(name: str) -> None:
+    """Refuse the name of no built-in reducer.
+
+    Raises: JobSpecError: there is none; says which there are.
+    """
+    if name.strip() != IDENTITY:
+        builtin_reducer(name)
+
+
 def builtin_reducer(name: str) -> Builtin:
     """The built-in reducer called ``name``: a function of the values.
 
@@ -110,7 +130,7 @@ def builtin_reducer(name: str) -> Builtin:
         raise JobSpecError(f"reducer {name!r}: write top:N with N from 1, such as top:10")
     if word in _BUILTINS and not colon:
         return _BUILTINS[word]
-    known = [*_BUILTINS, "top:10"]
+    known = [*_BUILTINS, "top:10", IDENTITY]
     close = difflib.get_close_matches(name, known, n=1)
     advice = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
     raise JobSpecError(f"there is no built-in reducer {name!r}: {advice}")

@@ -13,7 +13,7 @@ from types import GeneratorType, NoneType
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from mrkernel.errors import KeyTypeError, MRKernelError
-from mrkernel.job.builtins import builtin_combiner, builtin_reducer
+from mrkernel.job.builtins import IDENTITY, builtin_combiner, builtin_reducer, identity
 from mrkernel.job.callables import prepare
 from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
 from mrkernel.job.mapping import Pair, all_pairs, as_pair, hint_for, pair_hint
@@ -84,6 +84,8 @@ class ReduceCall:
         self._generator = False
         self._builtin = None
         self._states = False  # values are states of the built-in
+        if isinstance(reducer, str) and reducer.strip() == IDENTITY and role == "reducer":
+            reducer = identity
         if isinstance(reducer, str):
             look_up = builtin_combiner if role == "combiner" else builtin_reducer
             self._builtin = finish_states or look_up(reducer)

@@ -21,7 +21,7 @@ from mrkernel.engines.prepare import MAP_ONLY, RANGE, prepare
 from mrkernel.engines.remote import ManagerClient, connect
 from mrkernel.engines.result import JobResult
 from mrkernel.errors import ClusterError, JobSpecError
-from mrkernel.job.builtins import builtin_reducer
+from mrkernel.job.builtins import check_builtin
 from mrkernel.job.failure import SOURCE_NAMES
 from mrkernel.job.files import load_function
 from mrkernel.jupyter.arguments import job_parser, parse
@@ -211,7 +211,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
             if role in ("mapper", "partitioner"):
                 raise UsageError(f"{missing}; define it first")
             try:
-                builtin_reducer(text)
+                check_builtin(text)
             except JobSpecError as error:
                 raise UsageError(f"{missing}, and {error}") from None
         return load_function(text, role), text

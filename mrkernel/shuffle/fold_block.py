@@ -23,7 +23,7 @@ from operator import ne
 from typing import Any
 
 from mrkernel.job import moments
-from mrkernel.job.builtins import builtin_reducer, top_number
+from mrkernel.job.builtins import IDENTITY, builtin_reducer, top_number
 from mrkernel.shuffle import fold_arrays as arrays
 from mrkernel.shuffle.block import Block
 from mrkernel.shuffle.columns import ArrowColumn, pack
@@ -72,7 +72,9 @@ def merge_block(block: Block, name: str) -> Block:
 
 
 def finish_block(block: Block, name: str) -> Block | None:
-    """Give the results, one to a group; None where only Python has them: see `finisher`.
+    """Give the results, one to a group (for ``identity`` as many as there are values).
+
+    None where only Python has them: see `finisher`.
 
     Args:
         block: groups of states.
@@ -80,6 +82,8 @@ def finish_block(block: Block, name: str) -> Block | None:
     """
     column = block.columns[0]
     alone = block.counts is None
+    if name == IDENTITY:
+        return block
     if name == "first" or (alone and name in ("min", "max")):
         return Block(block.keys, None, [column if alone else column.take(starts_of(block))])
     if not isinstance(column, ArrowColumn):

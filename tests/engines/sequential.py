@@ -50,6 +50,8 @@ def called(mapper: Any, split: Iterable[Any]) -> list[Pair]:
 
 
 def reduced(reducer: Any, groups: Sequence[tuple[Any, list[Any]]]) -> list[tuple[Any, Pair]]:
+    if reducer == "identity":
+        return [(key, (key, value)) for key, values in groups for value in values]
     if isinstance(reducer, str):
         return [(key, (key, BUILTINS[reducer](values))) for key, values in groups]
     call, out = reducer() if isinstance(reducer, type) else reducer, []

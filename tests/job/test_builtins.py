@@ -83,7 +83,7 @@ def test_built_ins(name: str, values: Any, expected: Any) -> None:
     ("name", "sentence"),
     [
         ("men", "there is no built-in reducer 'men': did you mean 'mean'?"),
-        ("zzz", "there are sum, count, min, max, mean, stats, first, list, set, top:10"),
+        ("zzz", "there are sum, count, min, max, mean, stats, first, list, set, top:10, identity"),
         ("top", "write top:N"),
         ("top:x", "write top:N"),
         ("sum:3", "did you mean 'sum'?"),

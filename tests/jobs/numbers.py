@@ -90,6 +90,8 @@ def jobs() -> dict[str, Job]:
             for name in ("mean", "stats", "min", "count", "first", "top:2")
         },
         "stats": Job(pairs_of, dealt(REAL, 3), "stats"),
+        "identity": Job(pairs_of, dealt(COLUMNS | TEXTS, 3), "identity"),
+        "identity, sorted": Job(pairs_of, dealt(WHOLE, 2), "identity", {"sort_values": True}),
         "first, combined": Job(pairs_of, dealt(COLUMNS, 3), "first", {"combiner": "first"}),
         **{
             f"{name} under {len(set(keys))} keys": Job(
