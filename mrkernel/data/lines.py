@@ -157,16 +157,15 @@ class CsvLines(LineFormat):
         return texts
 
     def _strings(self, cells: Any) -> Any:
-        import pyarrow as pa
         import pyarrow.compute as pc
 
-        empty = pc.equal(pc.min(pc.binary_length(cells)), 0).as_py()
+        empty = pc.min(pc.binary_length(cells)).as_py() == 0
         contents = bytes(_contents(cells))
         if not empty and not any(mark in contents for mark in _CSV_SPECIAL):
             return cells
         special = pc.match_substring_regex(cells, r'[",\r\n]|\A\z')
-        mark = pa.scalar('"', pa.large_string())
-        nothing = pa.scalar("", pa.large_string())
+        mark = _text('"')
+        nothing = _text("")
         inside = pc.replace_substring(cells, '"', '""')
         quoted = pc.binary_join_element_wise(mark, inside, mark, nothing)
         return pc.if_else(special, quoted, cells)
@@ -206,15 +205,14 @@ class JsonLines(LineFormat):
 
     def _strings(self, cells: Any) -> Any | None:
         import numpy as np
-        import pyarrow as pa
         import pyarrow.compute as pc
 
         contents = bytes(_contents(cells))
         control = (np.frombuffer(contents, np.uint8) < _FIRST_PRINTABLE).any()
         if control or any(mark in contents for mark in _JSON_SPECIAL):
             return _binary_array([quoted_json(cell).encode() for cell in cells.to_pylist()])
-        mark = pa.scalar('"', pa.large_string())
-        return pc.binary_join_element_wise(mark, cells, mark, pa.scalar("", pa.large_string()))
+        mark = _text('"')
+        return pc.binary_join_element_wise(mark, cells, mark, _text(""))
 
 
 LINE_FORMATS: dict[str, type[LineFormat]] = {
@@ -231,10 +229,10 @@ def _joined(arrays: Sequence[Any], between: Sequence[bytes]) -> memoryview:
     parts: list[Any] = []
     for before, array in zip(between, arrays, strict=False):
         if before:
-            parts.append(pa.scalar(before, binary))
+            parts.append(_binary_array([before])[0])
         parts.append(array if array.type == binary else array.cast(binary))
-    parts.append(pa.scalar(between[-1], binary))
-    return _contents(pc.binary_join_element_wise(*parts, pa.scalar(b"", binary)))
+    parts.append(_binary_array([between[-1]])[0])
+    return _contents(pc.binary_join_element_wise(*parts, _binary_array([b""])[0]))
 
 
 def _contents(array: Any) -> memoryview:
@@ -247,6 +245,13 @@ def _contents(array: Any) -> memoryview:
     places = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
     first = int(places[0])
     return memoryview(data)[first : int(places[-1])]
+
+
+def _text(text: str) -> Any:
+    """Make an Arrow scalar; ``pa.scalar`` would import pandas where it is installed."""
+    import pyarrow as pa
+
+    return _binary_array([text.encode()]).cast(pa.large_string())[0]
 
 
 def _binary_array(cells: list[bytes]) -> Any:
@@ -278,7 +283,7 @@ def _float_texts(cells: Any, each: Callable[[list[Any]], list[bytes]]) -> Any:
     alike = (size < _ALIKE_TO) & ((size >= _ALIKE_FROM) | whole)
     texts = pc.cast(cells, pa.large_string())
     if (whole & alike).any():
-        dot = [pa.scalar(text, pa.large_string()) for text in (".0", "")]
+        dot = [_text(text) for text in (".0", "")]
         dotted = pc.binary_join_element_wise(texts, *dot)
         texts = pc.if_else(_bool_array(whole & alike), dotted, texts)
     others = np.flatnonzero(~alike)

@@ -169,12 +169,12 @@ def _side_by_side(keys: Any, values: Any) -> Columns:
 
 
 def _repeated(value: Any, times: int) -> Any:
-    import pyarrow as pa
+    """Make a column of one value; not by ``pa.repeat``, which imports pandas where it can."""
+    import numpy as np
 
-    try:
-        return pa.repeat(value, times)
-    except OverflowError:  # beyond 64 bits
-        return [value] * times
+    if type(value) is float or (type(value) is int and -(1 << 63) <= value < 1 << 63):
+        return np.full(times, value)
+    return [value] * times
 
 
 def _of_table(given: Any) -> Columns:
