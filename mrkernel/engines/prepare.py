@@ -53,6 +53,9 @@ INLINE_SPLIT = 64 << 10
 #: Bytes read from the first file to try the functions on.
 PREFLIGHT_BYTES = 64 << 10
 
+#: Bytes of input below which nobody cares that a built-in would be faster.
+ADVICE_FROM = 1 << 20
+
 #: More reduce tasks than this are a slip of the pen; part files are numbered with five digits.
 MOST_REDUCE_TASKS = 100_000
 
@@ -160,6 +163,8 @@ def prepare(
             packed.data, digest, splits, first, options.batch, anew=named is not None
         )
         notes += tried.notes
+        if tried.advice is not None and input_bytes >= ADVICE_FROM:
+            notes += (tried.advice,)
         if named is not None:
             tried.shape.refuse(named)
         if options.partitioner == RANGE:

@@ -41,6 +41,9 @@ class Preflight:
     pairs: int  #: pairs they gave
     groups: int  #: groups reduced
     notes: tuple[str, ...] = ()  #: sentences the user should read
+    advice: str | None = (
+        None  #: what a built-in would save; worth reading where there is much to do
+    )
     #: columns that the first pairs of the result fill
     shape: RowShape = field(default_factory=RowShape)
 
@@ -100,9 +103,9 @@ def preflight(
         )
     if trial.silent:
         _judge_silence(trial.mapped, printed.getvalue(), notes)
-    if trial.advice is not None:
-        notes.append(trial.advice)
-    return Preflight(trial.mapped, trial.pairs, trial.groups, tuple(notes), trial.shape)
+    return Preflight(
+        trial.mapped, trial.pairs, trial.groups, tuple(notes), trial.advice, trial.shape
+    )
 
 
 class _Trial:

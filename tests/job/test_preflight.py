@@ -41,9 +41,10 @@ def longest(key: str, values: Any) -> Iterator[tuple[str, int]]:
 
 
 def test_a_reducer_that_could_be_a_built_in_is_told() -> None:
-    (note,) = fly(words, total, total).notes
-    assert note.startswith("the reducer does what the built-in sum does: write --reducer sum")
-    assert fly(words, "sum").notes == ()
+    advice = fly(words, total, total).advice
+    assert advice is not None
+    assert advice.startswith("the reducer does what the built-in sum does: write --reducer sum")
+    assert fly(words, "sum").advice is None
 
 
 def test_twenty_records_go_through_everything() -> None:
