@@ -16,7 +16,7 @@ from benchmarks.plan import Plan
 from benchmarks.table import Row
 from benchmarks.text import ROOT
 
-LIMIT_S = 0.8
+LIMIT_S = 0.5
 
 _LINES = """
 import sys

@@ -53,10 +53,19 @@ def family_cpu(root: int) -> float:
             with suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
                 own = times.user + times.system
-                exact = _nanoseconds(process.pid)
-                seconds += own if exact is None else exact / 1e9
+                # The exact count lacks threads that have ended; the other is of whole ticks.
+                seconds += max(own, (_nanoseconds(process.pid) or 0) / 1e9)
                 seconds += times.children_user + times.children_system
     return seconds
+
+
+def process_cpu(pid: int) -> float:
+    """CPU seconds of one process alone."""
+    exact = _nanoseconds(pid)
+    if exact is not None:
+        return exact / 1e9
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def _nanoseconds(pid: int) -> int | None:

@@ -1,4 +1,4 @@
-"""How much a run does: the real one within four minutes, the smoke run within half of one."""
+"""How much a run does: the real one within some minutes, the smoke run within half of one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ class Plan:
             that would not fit is left out, the first never is.
         small_jobs: small jobs on each side.
         empty_tasks: tasks of the job of empty tasks.
+        share: of the six jobs' inputs; 1 is the real size.
+        job_s: seconds the rounds of one of the six jobs may take.
+        timeout_s: of one run of one contestant there.
     """
 
     judged: bool
@@ -29,6 +32,9 @@ class Plan:
     killed_s: float
     small_jobs: int
     empty_tasks: int
+    share: float
+    job_s: float
+    timeout_s: float
 
 
 WHOLE = Plan(
@@ -42,6 +48,9 @@ WHOLE = Plan(
     killed_s=40,
     small_jobs=200,
     empty_tasks=10_000,
+    share=1.0,
+    job_s=30,
+    timeout_s=150,
 )
 
 QUICK = Plan(
@@ -55,4 +64,7 @@ QUICK = Plan(
     killed_s=6,
     small_jobs=40,
     empty_tasks=2_000,
+    share=0.02,
+    job_s=4,
+    timeout_s=30,
 )

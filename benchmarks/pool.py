@@ -26,12 +26,11 @@ from typing import Any
 from zlib import crc32
 
 from benchmarks.jobs import nothing, total, words
+from benchmarks.spans import Span, lines, spans
 
 PROCESSES = 2
 PARTITIONS = 2
-SPLIT = 16 << 20  #: bytes of a file per map task, about
 
-Span = tuple[str, int, int]
 Pairs = list[tuple[Any, Any]]
 
 
@@ -78,39 +77,14 @@ class HandWrittenPool:
         write, read, unpack = _SHUFFLES[shuffle]
         folder = tempfile.mkdtemp(prefix="pool-", dir=paths[0].parent)
         try:
-            spans = [(span, folder, number) for number, span in enumerate(_spans(paths))]
-            self._pool.map(write, spans, 1)
-            tasks = [(folder, len(spans), partition) for partition in range(PARTITIONS)]
-            parts = self._pool.map(read, tasks, 1)
+            pieces = spans([str(path) for path in paths])
+            tasks = [(span, folder, number) for number, span in enumerate(pieces)]
+            self._pool.map(write, tasks, 1)
+            ends = [(folder, len(pieces), partition) for partition in range(PARTITIONS)]
+            parts = self._pool.map(read, ends, 1)
         finally:
             shutil.rmtree(folder)
         return list(chain.from_iterable(map(unpack, parts)))
-
-
-def _spans(paths: Sequence[Path]) -> list[Span]:
-    spans = []
-    for path in paths:
-        size = path.stat().st_size
-        pieces = max(1, round(size / SPLIT))
-        spans += [(str(path), size * i // pieces, size * (i + 1) // pieces) for i in range(pieces)]
-    return spans
-
-
-def _lines(span: Span) -> list[str]:
-    """A line belongs to the span its first byte is in."""
-    path, start, end = span
-    with open(path, "rb") as file:
-        if start:
-            file.seek(start - 1)
-            file.readline()
-        at = file.tell()
-        if at >= end:
-            return []
-        data = file.read(end - at)
-        if not data.endswith(b"\n"):
-            data += file.readline()
-    lines = data.decode().split("\n")
-    return lines if lines[-1] else lines[:-1]
 
 
 # --- tasks ----------------------------------------------------------------------------------------
@@ -147,7 +121,7 @@ def _map_nothing(record: int) -> Pairs:
 def _write_pickle(task: tuple[Span, str, int]) -> None:
     span, folder, number = task
     parts: list[dict[str, int]] = [{} for _ in range(PARTITIONS)]
-    for word, count in _fold(_lines(span)).items():
+    for word, count in _fold(lines(span)).items():
         parts[crc32(word.encode()) % PARTITIONS][word] = count
     for partition, part in enumerate(parts):
         with open(f"{folder}/{number}-{partition}", "wb") as file:
@@ -171,12 +145,12 @@ def _read_pickle(task: tuple[str, int, int]) -> Pairs:
 
 def _write_columns(task: tuple[Span, str, int]) -> None:
     span, folder, number = task
-    _deal(_fold(_lines(span)).items(), folder, number)
+    _deal(_fold(lines(span)).items(), folder, number)
 
 
 def _write_pairs(task: tuple[Span, str, int]) -> None:
     span, folder, number = task
-    _deal(chain.from_iterable(map(words, _lines(span))), folder, number)
+    _deal(chain.from_iterable(map(words, lines(span))), folder, number)
 
 
 def _deal(pairs: Iterable[tuple[str, int]], folder: str, number: int) -> None:

@@ -19,7 +19,7 @@ from benchmarks.pool import HandWrittenPool
 from benchmarks.table import Row
 from mrkernel.engines.local import LocalCluster
 
-LIMIT_MS = 6.0
+LIMIT_MS = 3.0
 BLOCK = 10  #: jobs in a row before the other side has its turn
 
 _mapper, _reducer = as_in_a_cell(words), as_in_a_cell(total)

@@ -18,7 +18,7 @@ class Row:
         beside: the other's median and name; "" when the figure stands alone.
         wall: ours to theirs; None when there is nothing to compare.
         cpu: the same of the CPU seconds of all processes.
-        goal: what issue 2 asks for; "" when it asks nothing.
+        goal: what it is to reach; "" when it asks nothing.
         met: whether it is reached; None when nothing is asked, or the run was too small to judge.
     """
 
@@ -48,9 +48,14 @@ def _times(value: float | None) -> str:
 
 
 def render(rows: Sequence[Row]) -> str:
-    """Draw the table as Markdown whose columns are in line."""
-    lines = [HEAD, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    """Draw the table of figures as Markdown."""
+    return draw(HEAD, [row.cells() for row in rows])
+
+
+def draw(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Draw a table as Markdown whose columns are in line."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     drawn = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
     drawn.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(drawn)
