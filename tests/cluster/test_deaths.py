@@ -81,15 +81,32 @@ def test_a_worker_dies_in_map(cluster: LocalCluster, gate: Gate) -> None:
 
 def test_a_worker_dies_in_shuffle(cluster: LocalCluster, gate: Gate) -> None:
     """Its map output, all of it finished, is read by reduce tasks that have not begun."""
-    job = submit(cluster, *counting(None, gate, "bee"), reduce_tasks=6)
+    few, reducer = counting(None, gate, "bee")
+
+    def mapper(line: str) -> Iterator[tuple[str, int]]:
+        yield from few(line)
+        for number in range(2000):  # too much to be carried in a message
+            yield "bulk", number
+
+    job = submit(cluster, mapper, reducer, reduce_tasks=6)
     runner = gate.wait_for("bee")
     before = cluster.client.look(job.id)["map"]["done"]
     assert before == len(WORDS)
     worker = kill_server_of(cluster, runner)
     gate.open()
-    assert job.result(20).to_dict() == EXPECTED
+    bulk = {"bulk": len(WORDS) * sum(range(2000))}
+    assert job.result(20).to_dict() == EXPECTED | bulk
     assert "run again" in told(cluster, job.id, rf"^{worker} died")
     assert cluster.client.look(job.id)["redone"] > 0
+    assert replaced(cluster, worker)
+
+
+def test_small_map_outputs_outlive_their_worker(cluster: LocalCluster, gate: Gate) -> None:
+    job = submit(cluster, *counting(None, gate, "bee"), reduce_tasks=6)
+    worker = kill_server_of(cluster, gate.wait_for("bee"))
+    gate.open()
+    assert job.result(20).to_dict() == EXPECTED
+    assert cluster.client.look(job.id)["redone"] == 0
     assert replaced(cluster, worker)
 
 

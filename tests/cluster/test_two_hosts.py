@@ -125,7 +125,8 @@ def hosts(shared_hosts: Hosts) -> Hosts:
     return shared_hosts
 
 
-LINES = [f"w{n % 211} w{n % 31} w{n % 7}" for n in range(3000)]
+#: With a word each of its own, so that no run is small enough to be carried in a message.
+LINES = [f"w{n % 211} w{n % 31} w{n % 7} {n:070}" for n in range(3000)]
 EXPECTED = Counter(word for line in LINES for word in line.split())
 
 
@@ -142,7 +143,7 @@ def split_words(line: str) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("combiner", [None, "sum"])
 def test_a_job_over_tcp_gives_the_same(hosts: Hosts, combiner: str | None) -> None:
     job = submit(
-        hosts, split_words, iter(LINES), lambda w, n: sum(n), split_size=3000, combiner=combiner
+        hosts, split_words, iter(LINES), lambda w, n: sum(n), split_size=20_000, combiner=combiner
     )
     assert job.result(20).to_dict() == EXPECTED
     view = hosts.client.look(job.id)  # type: ignore[union-attr]
@@ -186,7 +187,7 @@ def test_a_host_dies_with_map_output_that_others_are_about_to_read(
         pause(word)
         return sum(ones)
 
-    job = submit(hosts, split_words, iter(LINES), reducer, split_size=3000, reduce_tasks=9)
+    job = submit(hosts, split_words, iter(LINES), reducer, split_size=20_000, reduce_tasks=9)
     runner = gate.wait_for()
     victim = worker_of(hosts, runner)
     name = next(n for n, p in hosts.processes.items() if p.pid == hosts.workers()[victim]["pid"])
@@ -213,7 +214,7 @@ def test_a_host_that_serves_nothing_more_is_noticed_by_its_readers(
         return [(word, 1) for word in line.split()]
 
     # A partition for each host: nobody's runs are read only from what others fetched of them.
-    job = submit(hosts, mapper, iter([*LINES, "last"]), "sum", split_size=3000, reduce_tasks=3)
+    job = submit(hosts, mapper, iter([*LINES, "last"]), "sum", split_size=20_000, reduce_tasks=3)
     gate.wait_for("last")
     total = hosts.client.look(job.id)["map"]["total"]  # type: ignore[union-attr]
     eventually(lambda: hosts.client.look(job.id)["map"]["done"] == total - 1, "other maps")  # type: ignore[union-attr]
@@ -234,7 +235,7 @@ def test_shuffling_starts_while_maps_run(hosts: Hosts, gate: Gate) -> None:
             pause("last")
         return [(word, 1) for word in line.split()]
 
-    job = submit(hosts, mapper, iter([*LINES, "last"]), "sum", split_size=3000, reduce_tasks=3)
+    job = submit(hosts, mapper, iter([*LINES, "last"]), "sum", split_size=20_000, reduce_tasks=3)
     gate.wait_for("last")
     total = hosts.client.look(job.id)["map"]["total"]  # type: ignore[union-attr]
 
