@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import PurePath
@@ -132,7 +133,9 @@ def read_header(read: Read, codec: str, path: str, delimiter: str) -> tuple[list
 
 
 def _delimiter(data: bytes, at: int) -> str:
-    line = data[at:].splitlines()[0] if data[at:] else b""
+    # What is quoted is a name's own.
+    lines = re.sub(rb'"(?:[^"]|"")*"', b"", data[at:]).splitlines()
+    line = lines[0] if lines else b""
     return next((d for d in _DELIMITERS if d.encode() in line), ",")
 
 

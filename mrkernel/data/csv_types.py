@@ -43,7 +43,7 @@ _BOOLS = dict.fromkeys(TRUE, True) | dict.fromkeys(FALSE, False)
 #: Python reads no longer ones, because its time grows with their square.
 _DIGITS = "[0-9]{1,4300}"
 _PATTERNS = {
-    "int": rf"[ \t]*-?{_DIGITS}[ \t]*",
+    "int": rf"[ \t]*[-+]?{_DIGITS}[ \t]*",
     "float": (
         r"[ \t]*[-+]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
         r"|[iI][nN][fF](?:[iI][nN][iI][tT][yY])?|[nN][aA][nN])[ \t]*"

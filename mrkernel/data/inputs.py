@@ -210,7 +210,7 @@ def _check_columns(
     looked_at: set[str] = set()
     for file in files:
         if file.format in looked_at or not file.size:
-            continue
+            continue  # an empty file has neither columns nor records
         looked_at.add(file.format)
         if file.format == "csv":
             schemas[file.schema].chosen(columns)

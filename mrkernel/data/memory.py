@@ -12,7 +12,7 @@ from itertools import chain, islice
 from types import FunctionType
 from typing import Any
 
-from mrkernel.data.schemas import check_columns, no_column
+from mrkernel.data.schemas import check_columns, check_unique, no_column
 from mrkernel.data.splits import LARGEST_SPLIT, MemorySplit
 from mrkernel.errors import InputError
 
@@ -45,6 +45,7 @@ def memory_splits(
     """
     table = _table_of(given, name)
     if table is not None:
+        check_unique(table.column_names, name)
         if columns is not None:
             check_columns(columns, table.column_names, name)
             table = table.select(list(columns))

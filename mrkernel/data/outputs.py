@@ -32,7 +32,10 @@ PART_ENDINGS = {"text": "", "csv": ".csv", "jsonl": ".jsonl", "parquet": ".parqu
 #: Formats without columns.
 PLAIN = "text"
 #: Nobody means a directory by these.
-_OTHER_FILES = {".json", ".tsv", ".gz", ".bz2", ".xz", ".zst", ".zip", ".xlsx", ".feather"}
+_OTHER_FILES = {
+    *(".json", ".ndjson", ".tsv", ".tab", ".gz", ".bz2", ".xz", ".zst", ".zip", ".xlsx"),
+    *(".feather", ".arrow", ".pq", ".orc", ".avro", ".dat", ".log", ".md", ".html", ".db"),
+}
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from mrkernel.data.batches import TableBatch
-from mrkernel.data.schemas import check_columns
+from mrkernel.data.schemas import check_columns, check_unique
 from mrkernel.data.splits import FileSplit, ParquetSplit, plan_groups
 from mrkernel.data.text_files import check_unchanged, open_file
 from mrkernel.errors import InputError
@@ -33,6 +33,7 @@ def plan_parquet(
     """
     with open_file(split) as file, _said(split.path):
         reader = _parquet(file)
+        check_unique(reader.schema_arrow.names, split.path)
         if columns is not None:
             check_columns(columns, reader.schema_arrow.names, split.path)
         footer = reader.metadata

@@ -105,7 +105,7 @@ def _text_records(
     lines = read(split, text_codec(encoding), errors, record_limit, block)
     if split.format == "jsonl":
         return read_jsonl(lines, columns)
-    if columns is not None:
+    if columns is not None and split.nbytes:
         raise InputError(
             f"{split.path} is read as lines, which have no columns: leave @mrkernel.reads out, or "
             "pass its --format",

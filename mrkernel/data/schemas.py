@@ -32,6 +32,16 @@ class CsvSchema(msgspec.Struct, frozen=True, gc=False):
         return columns
 
 
+def check_unique(names: Sequence[str], where: str) -> None:
+    """Refuse a table with two columns of one name: as a dict it would lose one.
+
+    Raises: InputError: it is one; says which name.
+    """
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{where} has two columns called {twice!r}: rename one", where)
+
+
 def check_columns(wanted: Sequence[str], names: Sequence[str], where: str) -> None:
     """See that the columns a mapper reads are there.
 

@@ -75,22 +75,25 @@ class BatchMapCall:
             return []
         try:
             given = self._finish()
-            found = [] if given is None else list(_given(given))
+            return [_columns(one, "mapper's finish()", "finish()") for one in _given(given)]
+        except UserCodeError:
+            raise
         except (Exception, SystemExit) as error:
             failure = user_failure(error, role="mapper", where="finish()", hint=hint_for(error))
             raise UserCodeError(failure) from error
-        return [_columns(one, "mapper's finish()", "finish()") for one in found]
 
     def _mapped(self, table: Any, batch: Batch) -> list[Columns]:
         where = f"{table.num_rows:,} records from {batch.where(0)}" if table.num_rows else ""
         try:
             given = self._call(_as(self.takes, table))
-            found = [] if given is None else list(_given(given))
+            # As they come: the mapper may fill the same arrays again for the next.
+            return [_columns(one, "mapper", where) for one in _given(given)]
+        except UserCodeError:
+            raise
         except (Exception, SystemExit) as error:
             hint = _hint(error, table) or hint_for(error)
             failure = user_failure(error, role="mapper", where=where, hint=hint)
             raise UserCodeError(failure) from error
-        return [_columns(one, "mapper", where) for one in found]
 
 
 def frame_kind(mapper: Any) -> str:
@@ -118,7 +121,7 @@ def _given(given: Any) -> Iterator[Any]:
     """Take apart what a mapper gave: one table or pair of columns, or several of them."""
     if isinstance(given, (Iterator, list)):
         yield from given
-    else:
+    elif given is not None:
         yield given
 
 
@@ -149,11 +152,13 @@ def _taken_apart(given: Any) -> Columns:
         if len(given) != 2:
             raise _NotColumns(f"gives a tuple of {len(given)}")
         return _side_by_side(*given)
-    name = type(given).__module__.partition(".")[0]
-    if name == "pandas":
-        given = _of_pandas(given)
+    if type(given).__module__.partition(".")[0] == "pandas":
+        return _key_and_value(_of_pandas(given))
     if hasattr(given, "__arrow_c_stream__") and not _is_series(given):
-        return _of_table(given)
+        import pyarrow as pa
+
+        table = given if isinstance(given, pa.Table) else pa.table(given)
+        return _key_and_value(table.columns)
     raise _NotColumns(f"gives {_kind(given)}")
 
 
@@ -177,27 +182,23 @@ def _repeated(value: Any, times: int) -> Any:
     return [value] * times
 
 
-def _of_table(given: Any) -> Columns:
-    import pyarrow as pa
-
-    table = given if isinstance(given, pa.Table) else pa.table(given)
-    *keys, value = table.columns if table.num_columns else (None,)
+def _key_and_value(columns: list[Any]) -> Columns:
+    """The last column is the value; those before it are the key."""
+    *keys, value = columns or (None,)
     if not keys:
-        raise _NotColumns(f"gives a table of {table.num_columns} columns")
+        raise _NotColumns(f"gives a table of {len(columns)} columns")
     if len(keys) == 1:
         return keys[0], value
-    return list(zip(*(column.to_pylist() for column in keys), strict=True)), value
+    return list(zip(*map(_listed, keys), strict=True)), value
 
 
-def _of_pandas(given: Any) -> Any:
+def _of_pandas(given: Any) -> list[Any]:
     """A named index is what was grouped by: the key."""
     if type(given).__name__ == "Series":
-        return given.rename(given.name if given.name is not None else "value").reset_index()
-    if any(name is not None for name in given.index.names):
+        given = given.rename(given.name if given.name is not None else "value").reset_index()
+    elif any(name is not None for name in given.index.names):
         given = given.reset_index()
-    import pyarrow as pa
-
-    return pa.Table.from_pandas(given, preserve_index=False)
+    return [_column(given.iloc[:, place]) for place in range(given.shape[1])]
 
 
 def _is_series(given: Any) -> bool:
@@ -208,20 +209,36 @@ def _column(given: Any) -> Any:
     """Make one array or list of anything like a column."""
     import pyarrow as pa
 
-    if isinstance(given, (pa.Array, pa.ChunkedArray, list)):
+    if isinstance(given, (pa.Array, pa.ChunkedArray)):
         return given
+    if isinstance(given, list):
+        return given.copy()
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(given, numpy.ndarray):
         if given.ndim != 1:
             raise _NotColumns(f"gives an array of {given.ndim} dimensions as a column")
-        return given
+        masked = isinstance(given, numpy.ma.MaskedArray)
+        return given.tolist() if masked or given.dtype.kind == "O" else given.copy()
     if hasattr(given, "to_arrow"):  # polars
         return given.to_arrow()
     if hasattr(given, "to_numpy"):  # pandas
-        return pa.Array.from_pandas(given)
+        return _of_series(given)
     if isinstance(given, Iterable) and not isinstance(given, (str, bytes, dict)):
         return list(given)
     raise _NotColumns(f"gives {short(given)} ({_kind(given)}) as a column")
+
+
+def _of_series(given: Any) -> Any:
+    """Take numbers as they are, NaN among them; texts and categories by Arrow; else objects."""
+    import pyarrow as pa
+
+    kind = getattr(given.dtype, "kind", "O")
+    plain = type(given.dtype).__module__.partition(".")[0] == "numpy"
+    if plain and kind in "iufb":
+        return given.to_numpy(copy=True)
+    if not plain and (kind in "iufb" or str(given.dtype) in ("str", "string", "category")):
+        return pa.Array.from_pandas(given)
+    return given.tolist()
 
 
 def _listed(column: Any) -> list[Any]:

@@ -156,6 +156,8 @@ def owner_of(file: str) -> Literal["user", "library", "ours"]:
     if file.startswith("<frozen "):
         return "library"
     path = Path(file)
+    if path.suffix in (".pxi", ".pyx"):
+        return "library"
     if path.is_relative_to(Path(__file__).parent.parent):
         return "ours"
     places = sysconfig.get_paths()

@@ -11,7 +11,7 @@ import difflib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import chain, starmap
+from itertools import chain, islice, starmap
 from operator import is_, is_not
 from types import GeneratorType
 from typing import Any
@@ -23,6 +23,8 @@ from mrkernel.job.failure import Failure, UserCodeError, frames_of, short, text_
 Pair = tuple[Any, Any]
 
 _is_something = partial(is_not, None)
+#: Pairs that are made before they are taken away.
+MOST_PAIRS = 1 << 16
 
 
 class MapCall:
@@ -50,6 +52,17 @@ class MapCall:
 
         Raises: UserCodeError: the mapper raised, or gave something that is no pair.
         """
+        return list(chain.from_iterable(self.pieces(batch, start, stop)))
+
+    def pieces(
+        self, batch: Batch, start: int = 0, stop: int | None = None, most: int = MOST_PAIRS
+    ) -> Iterator[list[Pair]]:
+        """Map the records ``start`` to ``stop`` (excluded), and give ``most`` pairs at a time.
+
+        So a record that gives millions of pairs needs no memory for all of them.
+
+        Raises: UserCodeError: as ``pairs``.
+        """
         records = batch.records
         if start or (stop is not None and stop < len(records)):
             records = records[start:stop]
@@ -63,11 +76,18 @@ class MapCall:
         if not self._generator:
             # A plain function may leave a record out by falling off its end.
             made = filter(_is_something, made)
-        try:
-            out = list(chain.from_iterable(made))
-        except (Exception, SystemExit) as error:
-            index = len(records) - source.__length_hint__() - 1  # type: ignore[attr-defined]
-            raise self._failed(error, batch, start + index) from error
+        stream = chain.from_iterable(made)
+        size = most
+        while size == most:
+            try:
+                out = list(islice(stream, most))
+            except (Exception, SystemExit) as error:
+                index = len(records) - source.__length_hint__() - 1  # type: ignore[attr-defined]
+                raise self._failed(error, batch, start + index) from error
+            size = len(out)
+            if out:
+                self.silent = False
+                yield out if all_pairs(out) else self._reshaped(out, batch, start, len(records))
         left: tuple[Any, ...] = source.__reduce__()  # type: ignore[assignment]
         if len(left) == 3 and records:
             # map() took a StopIteration of the mapper for the end of the records.
@@ -79,11 +99,6 @@ class MapCall:
                 stopped = again
             hint = "give next() a default, next(iterator, None), or write a for loop"
             raise self._error(stopped, batch, index, hint)
-        if out:
-            self.silent = False
-            if not all_pairs(out):
-                return self._reshaped(out, batch, start, len(records))
-        return out
 
     def finish(self) -> list[Pair]:
         """The pairs that a class gives at the end of its task; [] for a function.

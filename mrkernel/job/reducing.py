@@ -437,6 +437,11 @@ def _some(values: Any, states: bool) -> str:
 
 
 def _builtin_hint(name: str, error: BaseException) -> str:
+    if isinstance(error, TypeError) and "NoneType" in str(error):
+        return (
+            f"{name} cannot use None: leave out what is missing (if x is not None; "
+            "table.drop_null(); frame.dropna())"
+        )
     if isinstance(error, TypeError) and name in ("sum", "mean", "stats"):
         return f"{name} needs numbers: let the mapper yield int(x) or float(x) as the value"
     if isinstance(error, TypeError) and name == "set":

@@ -263,6 +263,8 @@ def _map_tables(batches: Iterable[Batch], context: JobContext, done: _Done, sink
 
     def take(columns: tuple[Any, Any], where: str) -> None:
         keys, values = map(to_column, columns)
+        if not len(keys):
+            return
         try:
             sink.add_columns(keys, values)
         except KeyTypeError as error:
@@ -270,6 +272,8 @@ def _map_tables(batches: Iterable[Batch], context: JobContext, done: _Done, sink
         done.pairs += len(keys)
 
     for batch in batches:
+        if not len(batch):
+            continue  # nothing is known of its columns, as it may be
         for columns in call.columns(batch):
             take(columns, batch.where(0))
         done.records += len(batch)
@@ -289,13 +293,13 @@ def _map_records(batches: Iterable[Batch], context: JobContext, done: _Done, sin
         while stop < total:
             begin, stop = stop, min(stop + size, total)
             clock = time.perf_counter()
-            pairs = call.pairs(batch, begin, stop)
-            try:
-                take(pairs)
-            except KeyTypeError as error:
-                raise _bad_key(error, call, batch, begin, stop, pairs) from error
+            for pairs in call.pieces(batch, begin, stop):
+                try:
+                    take(pairs)
+                except KeyTypeError as error:
+                    raise _bad_key(error, call, batch, begin, stop, pairs) from error
+                done.pairs += len(pairs)
             done.records += stop - begin
-            done.pairs += len(pairs)
             context.progress.add(stop - begin, batch.nbytes * (stop - begin) // total)
             size = min(_next_size(size, time.perf_counter() - clock), largest)
         done.bytes_in += batch.nbytes

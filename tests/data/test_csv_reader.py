@@ -284,3 +284,24 @@ def test_what_arrow_s_reader_refuses_is_a_table_all_the_same(tmp_path: Path) -> 
     assert [row for table in tables for row in table.to_pylist()] == records
     assert records[1] == {"number": 1, "tail": "0X1", "gone": records[1]["gone"], "other": "N10X1"}
     assert len(records) == 3000
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('"a,x";b\n1;2\n', [{"a,x": 1, "b": 2}]),
+        ('"a;x",b\n1,2\n', [{"a;x": 1, "b": 2}]),
+        ("x\n+1\n-2\n", [{"x": 1}, {"x": -2}]),
+    ],
+)
+def test_what_the_header_and_the_signs_mean(
+    tmp_path: Path, text: str, wanted: list[dict[str, Any]]
+) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    found = resolve([tmp_path / "a.csv"], split_size=None, slots=1)
+    (split,) = found.splits
+    records = [r for batch in open_split(split, schemas=found.schemas) for r in batch.records]
+    assert records == wanted
+    assert [type(value) for r in records for value in r.values()] == [int] * len(wanted[0]) * len(
+        wanted
+    )

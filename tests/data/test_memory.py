@@ -61,7 +61,8 @@ def test_rows_of_an_arrow_table_are_what_to_pylist_says(
         kind, values = data.draw(scalars)
         listed = data.draw(st.lists(st.none() | values, min_size=size, max_size=size))
         columns.append(pa.array(listed, kind))
-        names.append(data.draw(st.sampled_from(["a", "b", "it's", 'c"d', f"n{number}"])))
+        free = [name for name in ("a", "b", "it's", 'c"d', f"n{number}") if name not in names]
+        names.append(data.draw(st.sampled_from(free)))
     table = pa.Table.from_arrays(columns, names=names)
     splits = memory_splits(table, "t", split_size, 2)
     assert all(split.arrow for split in splits)
@@ -185,3 +186,9 @@ def test_items_as_tables() -> None:
     sentence = r"no Arrow column can be made of 'a' from t\[5\] on \(.*leave --batch out"
     with pytest.raises(InputError, match=sentence):
         batch.table()
+
+
+def test_two_columns_of_one_name() -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    with pytest.raises(InputError, match="two columns called 'a': rename one"):
+        memory_splits(table, "t", None, 2)

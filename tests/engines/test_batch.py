@@ -126,3 +126,24 @@ def test_a_key_that_cannot_be_one(place: Any, students: Path) -> None:
 
     with pytest.raises(MRKernelError, match="list"):
         run(place, mapper, [students / "0.csv"], "mean", batch=True)
+
+
+def test_nothing_to_map(place: Any, tmp_path: Path) -> None:
+    import pandas as pd
+
+    nothing = pd.DataFrame({"batch_year": [], "score": []})
+    for name in ("a.csv", "a.jsonl"):
+        (tmp_path / name).touch()
+        assert list(run(place, by_table, [tmp_path / name], "sum", batch=True)) == []
+    nothing.to_parquet(tmp_path / "a.parquet")
+    assert list(run(place, by_table, [tmp_path / "a.parquet"], "sum", batch=True)) == []
+    assert list(run(place, by_table, nothing, "sum", batch=True)) == []
+    assert list(run(place, by_table, iter([]), "sum", batch=True)) == []
+
+
+def test_what_is_missing_is_told(place: Any) -> None:
+    def mapper(table: Any) -> Any:
+        return ["k"] * 2, [1, None]
+
+    with pytest.raises(TaskFailedError, match="stats cannot use None: leave out what is missing"):
+        run(place, mapper, [1, 2], "stats", batch=True)

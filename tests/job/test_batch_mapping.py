@@ -88,6 +88,40 @@ def test_what_a_group_by_of_pandas_gives_is_taken_as_it_is() -> None:
     assert dict(pairs_of(summed)) == expected
 
 
+def test_arrays_and_lists_may_be_filled_again() -> None:
+    def mapper(table: Any) -> Iterator[Any]:
+        numbers, texts = np.zeros(2, np.int64), ["", ""]
+        for n in range(3):
+            numbers[:] = n
+            texts[:] = [str(n)] * 2
+            yield texts, numbers
+
+    assert pairs_of(mapper) == [(str(n), n) for n in (0, 0, 1, 1, 2, 2)]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1, 2.5], [(1, 2), (3, 4)], [{1}, {2}], [{"a": 1}, {"b": 2}], [1, "a"], [2**70, 1], [None, 1]],
+)
+def test_objects_of_a_pandas_series_stay_as_they_are(values: list[Any]) -> None:
+    import pandas as pd
+
+    series = pd.Series(values, dtype=object)
+    assert pairs_of(lambda table: (["k"] * 2, series)) == [("k", value) for value in values]
+    frame = pd.DataFrame({"key": ["k"] * 2, "value": series})
+    assert pairs_of(lambda table: frame) == [("k", value) for value in values]
+
+
+def test_nan_is_a_number_and_a_mask_is_none() -> None:
+    import pandas as pd
+
+    numbers = [1.0, float("nan")]
+    for column in (pd.Series(numbers), np.array(numbers)):
+        assert str(pairs_of(lambda table, c=column: (["k"] * 2, c))) == "[('k', 1.0), ('k', nan)]"
+    masked = np.ma.array([1, 2], mask=[False, True])
+    assert pairs_of(lambda table: (["k"] * 2, masked)) == [("k", 1), ("k", None)]
+
+
 def test_all_columns_but_the_last_are_the_key() -> None:
     made = pairs_of(lambda table: table.select(["year", "name", "score"]))
     assert made[1] == ((2001, "n1"), 0.5)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import pytest
@@ -355,3 +356,16 @@ def test_the_dict_that_would_pass_is_refused() -> None:
     assert call.pairs(batch("x")) == [("a", "b")]
     with pytest.raises(UserCodeError, match="the mapper returns a dict"):
         call.try_one(batch("x"), 0)
+
+
+def test_a_record_of_many_pairs_comes_in_pieces() -> None:
+    def mapper(n: int) -> Iterator[tuple[int, int]]:
+        for i in range(n):
+            yield n, i
+
+    call, batch = MapCall(mapper), ItemBatch([5, 0, 12, 3], "items")
+    pieces = list(call.pieces(batch, most=4))
+    assert [len(piece) for piece in pieces] == [4, 4, 4, 4, 4]
+    assert list(chain.from_iterable(pieces)) == call.pairs(batch)
+    assert len(call.pairs(batch)) == 20
+    assert list(call.pieces(batch, 1, 2, most=4)) == []
