@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from mrkernel.data.arrays import as_numpy, of_bits, of_lengths
 from mrkernel.data.rendering import quoted_json, render, render_csv, render_json
 
 #: A column of cells: a list, or an Arrow array (see above).
@@ -255,14 +256,12 @@ def _text(text: str) -> Any:
 
 
 def _binary_array(cells: list[bytes]) -> Any:
-    """Make an array of large_binary; not by ``pa.array``, which imports pandas where it can."""
+    """Make an array of large_binary."""
     import numpy as np
     import pyarrow as pa
 
-    offsets = np.zeros(len(cells) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, cells), np.int64, len(cells)), out=offsets[1:])
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(cells))]
-    return pa.Array.from_buffers(pa.large_binary(), len(cells), buffers)
+    lengths = np.fromiter(map(len, cells), np.int64, len(cells))
+    return of_lengths(lengths, b"".join(cells), pa.large_binary())
 
 
 def _float_texts(cells: Any, each: Callable[[list[Any]], list[bytes]]) -> Any:
@@ -275,8 +274,7 @@ def _float_texts(cells: Any, each: Callable[[list[Any]], list[bytes]]) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values = np.frombuffer(cells.buffers()[1], np.float64)
-    values = values[cells.offset : cells.offset + len(cells)]
+    values = as_numpy(cells, "<f8")
     size = np.abs(values)
     with np.errstate(invalid="ignore"):
         whole = values == np.floor(values)
@@ -285,17 +283,9 @@ def _float_texts(cells: Any, each: Callable[[list[Any]], list[bytes]]) -> Any:
     if (whole & alike).any():
         dot = [_text(text) for text in (".0", "")]
         dotted = pc.binary_join_element_wise(texts, *dot)
-        texts = pc.if_else(_bool_array(whole & alike), dotted, texts)
+        texts = pc.if_else(of_bits(whole & alike), dotted, texts)
     others = np.flatnonzero(~alike)
     if len(others):
         singly = _binary_array(each(values[others].tolist())).cast(pa.large_string())
-        texts = pc.replace_with_mask(texts, _bool_array(~alike), singly)
+        texts = pc.replace_with_mask(texts, of_bits(~alike), singly)
     return texts
-
-
-def _bool_array(bits: Any) -> Any:
-    import numpy as np
-    import pyarrow as pa
-
-    packed = pa.py_buffer(np.packbits(bits, bitorder="little"))
-    return pa.Array.from_buffers(pa.bool_(), len(bits), [None, packed])

@@ -9,15 +9,12 @@ import msgspec
 
 from mrkernel.errors import InputError
 
-#: What a column of a CSV file may be; the types of its Python values.
-TYPES = ("int", "float", "bool", "str")
-
 
 class CsvSchema(msgspec.Struct, frozen=True, gc=False):
     """What the CSV files of one input have in common; told once for the whole job."""
 
     names: tuple[str, ...]  #: of the columns, in the order of the first file
-    types: tuple[str, ...]  #: of ``TYPES``, one for each column
+    types: tuple[str, ...]  #: of their values: "int", "float", "bool" or "str"
     delimiter: str = ","
     origin: str = ""  #: path of the file that the names were read from
 

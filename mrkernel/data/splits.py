@@ -27,7 +27,7 @@ class FileSplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="
     end: int  #: byte; at most ``size``
     size: int  #: bytes of the whole file when the job was planned
     mtime_ns: int  #: of the file when the job was planned; 0: not checked
-    format: str = "lines"  #: "lines", "csv" or "jsonl"
+    format: str = "lines"  #: "lines", "csv", "jsonl"; "parquet" until it is cut
     schema: int = 0  #: of csv: which of the job's schemas has its columns
 
     @property

@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+from mrkernel.data.arrays import of_bits, of_lengths, packed
 from mrkernel.errors import InputError
 
 
@@ -86,20 +87,17 @@ def array_of(values: list[Any]) -> Any:
     size = len(values)
     if nullable:
         there = np.fromiter((value is not None for value in values), bool, size)
-        valid = pa.py_buffer(np.packbits(there, bitorder="little"))
+        valid = packed(there)
         zero = kind()
         values = [zero if value is None else value for value in values]
     if kind is str:
         text = "".join(values)
         data = text.encode()
-        lengths = values if len(data) == len(text) else map(str.encode, values)
-        offsets = np.zeros(size + 1, np.int64)
-        np.cumsum(np.fromiter(map(len, lengths), np.int64, size), out=offsets[1:])
-        buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(data)]
-        return pa.Array.from_buffers(pa.large_string(), size, buffers)
+        each = values if len(data) == len(text) else map(str.encode, values)
+        lengths = np.fromiter(map(len, each), np.int64, size)
+        return of_lengths(lengths, data, pa.large_string(), valid)
     if kind is bool:
-        bits = np.packbits(np.fromiter(values, bool, size), bitorder="little")
-        return pa.Array.from_buffers(pa.bool_(), size, [valid, pa.py_buffer(bits)])
+        return of_bits(np.fromiter(values, bool, size), valid)
     numbers = np.fromiter(values, "<i8" if kind is int else "<f8", size)
     arrow = pa.int64() if kind is int else pa.float64()
     return pa.Array.from_buffers(arrow, size, [valid, pa.py_buffer(numbers)])

@@ -39,9 +39,10 @@ from mrkernel.protocol.messages import (
     Start,
     Submit,
 )
-from mrkernel.shuffle.run import Read, RunIndex, file_read, read_index
-from mrkernel.worker.attempt import FetchError, JobContext, run_attempt, run_name
+from mrkernel.shuffle.run import Read, RunIndex, file_read, read_index, run_name
+from mrkernel.worker.attempt import JobContext, run_attempt
 from mrkernel.worker.progress import ProgressCell
+from mrkernel.worker.reduce_inputs import FetchError
 
 _CLIENT, _WORKER = PeerId(1), PeerId(2)
 SLOTS = 2

@@ -16,7 +16,7 @@ from mrkernel.data.records import Batch
 from mrkernel.errors import JobSpecError
 from mrkernel.job.callables import prepare
 from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
-from mrkernel.job.mapping import Pair, hint_for
+from mrkernel.job.mapping import Pair, a_kind, hint_for
 
 #: Keys and values of equal length: Arrow or numpy arrays, or lists.
 Columns = tuple[Any, Any]
@@ -136,7 +136,7 @@ def _columns(given: Any, role: str, where: str) -> Columns:
         raise _refused(role, str(error), where) from error
     except Exception as error:
         # A library refused to make Arrow of it: its own words say why.
-        said = f"gives {_kind(given)} of which no columns can be made ({error})"
+        said = f"gives {a_kind(given)} of which no columns can be made ({error})"
         raise _refused(role, said, where) from error
     if len(found[0]) != len(found[1]):
         raise _refused(role, f"gives {len(found[0]):,} keys and {len(found[1]):,} values", where)
@@ -159,7 +159,7 @@ def _taken_apart(given: Any) -> Columns:
 
         table = given if isinstance(given, pa.Table) else pa.table(given)
         return _key_and_value(table.columns)
-    raise _NotColumns(f"gives {_kind(given)}")
+    raise _NotColumns(f"gives {a_kind(given)}")
 
 
 def _side_by_side(keys: Any, values: Any) -> Columns:
@@ -225,7 +225,7 @@ def _column(given: Any) -> Any:
         return _of_series(given)
     if isinstance(given, Iterable) and not isinstance(given, (str, bytes, dict)):
         return list(given)
-    raise _NotColumns(f"gives {short(given)} ({_kind(given)}) as a column")
+    raise _NotColumns(f"gives {short(given)} ({a_kind(given)}) as a column")
 
 
 def _of_series(given: Any) -> Any:
@@ -246,11 +246,6 @@ def _listed(column: Any) -> list[Any]:
         return column
     listed: list[Any] = (column.to_pylist if hasattr(column, "to_pylist") else column.tolist)()
     return listed
-
-
-def _kind(given: Any) -> str:
-    kind = type(given).__name__
-    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"
 
 
 def _refused(role: str, said: str, where: str) -> UserCodeError:

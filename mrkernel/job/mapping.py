@@ -189,7 +189,7 @@ class MapCall:
             )
             hint = "write return [(key, value), …], or yield key, value for each"
         else:
-            said = f"the mapper returns {short(result)} ({_kind(result)}), not pairs"
+            said = f"the mapper returns {short(result)} ({a_kind(result)}), not pairs"
             hint = "write yield key, value (or return [(key, value)])"
         where = batch.where(index)
         return UserCodeError(
@@ -245,7 +245,8 @@ def as_pair(item: Any) -> Pair | None:
     return None
 
 
-def _kind(item: Any) -> str:
+def a_kind(item: Any) -> str:
+    """The type of something, with its article: ``an int``."""
     kind = type(item).__name__
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
@@ -270,10 +271,10 @@ def pair_hint(item: Any) -> str:
 
 
 def _no_pair(role: str, item: Any, where: str, record: str) -> Failure:
-    what = f"{short(item)} ({_kind(item)})"
+    what = f"{short(item)} ({a_kind(item)})"
     if isinstance(item, (tuple, list)):
         things = "thing" if len(item) == 1 else "things"
-        what = f"{short(item)} ({_kind(item)} of {len(item)} {things})"
+        what = f"{short(item)} ({a_kind(item)} of {len(item)} {things})"
     hint = pair_hint(item)
     place = f" ({where})" if where else ""
     return Failure(

@@ -14,7 +14,6 @@ import msgspec
 
 from mrkernel.ids import JobId, TaskId, WorkerId
 
-Phase = Literal["map", "reduce"]
 Level = Literal["info", "warning", "error"]
 
 

@@ -19,9 +19,17 @@ from typing import Any
 
 from mrkernel.shuffle import keys as _keys
 from mrkernel.shuffle.block import Block
-from mrkernel.shuffle.columns import NUMERIC, Column, ListColumn, from_numbers, typed_from
+from mrkernel.shuffle.columns import (
+    NUMERIC,
+    Column,
+    ListColumn,
+    from_numbers,
+    kind_of,
+    one_kind,
+    typed_from,
+)
 from mrkernel.shuffle.dict_column import repeated
-from mrkernel.shuffle.growing import GrowingColumn, one_kind
+from mrkernel.shuffle.growing import GrowingColumn
 from mrkernel.shuffle.key_column import KeyColumn
 
 Pair = tuple[Any, Any]
@@ -70,6 +78,7 @@ class Collector:
             KeyTypeError: a key is of a type that keys cannot have; ``index`` is the pair's.
         """
         done = self.take() if self._keys.size >= BLOCK_PAIRS else None
+        keys: Sequence[Any]
         values = list(map(_second, pairs))
         types = set(map(type, values))
         if self._pause:
@@ -83,11 +92,12 @@ class Collector:
                         done = self.take()
                     self._counts = []
                 assert self._counts is not None
-                self._keys.add(list(counts), one_kind(set(map(type, counts))))
+                keys = list(counts)
+                self._keys.add(keys, kind_of(keys))
                 self._counts.extend(counts.values())
                 self._same.append((values[0], len(values)))
                 return done
-        keys: Sequence[Any] = list(map(_first, pairs))
+        keys = list(map(_first, pairs))
         kinds = set(map(type, keys))
         if len(kinds) > 1 or not kinds <= _PLAIN_KEYS:
             keys, _ = _keys.check(keys)
@@ -146,7 +156,7 @@ def _numbers(counts: list[int]) -> Any:
 def _spread(same: list[tuple[Any, int]]) -> Column:
     """Make a column of (value, how often)."""
     values, times = [value for value, _ in same], [count for _, count in same]
-    kind = one_kind(set(map(type, values)))
+    kind = kind_of(values)
     if kind == "object" or sum(times) < typed_from():
         return ListColumn(list(chain.from_iterable(map(repeat, values, times))))
     if kind in NUMERIC:

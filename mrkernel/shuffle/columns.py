@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from mrkernel.data.arrays import as_numpy, of_bits, of_lengths
 from mrkernel.shuffle import pickling
 
 #: Shorter columns stay Python lists: pickling them is as fast, and importing Arrow is not.
@@ -211,10 +212,12 @@ def typed_from() -> int:
 
 def kind_of(values: Sequence[Any]) -> str:
     """Name the one exact type of all values, or "object"."""
-    types = set(map(type, values))
-    if len(types) == 1:
-        return KINDS.get(types.pop(), "object")
-    return "object"
+    return one_kind(set(map(type, values)))
+
+
+def one_kind(types: set[type]) -> str:
+    """Name the one plain type, or "object"."""
+    return KINDS.get(next(iter(types)), "object") if len(types) == 1 else "object"
 
 
 def pack(values: list[Any], *, least: int | None = None) -> Column:
@@ -240,8 +243,7 @@ def to_arrow(values: list[Any], kind: str) -> ArrowColumn | None:
             numbers = np.fromiter(values, "<i8" if kind == "int" else "<f8", size)
             return ArrowColumn(primitive(numbers, kind, size), kind)
         if kind == "bool":
-            bits = np.packbits(np.fromiter(values, bool, size), bitorder="little")
-            return ArrowColumn(primitive(bits, kind, size), kind)
+            return ArrowColumn(of_bits(np.fromiter(values, bool, size)), kind)
         if kind == "str":
             return from_lengths(*encode_text(values))
     except (OverflowError, UnicodeEncodeError):
@@ -291,13 +293,7 @@ def encode_text(values: Sequence[str]) -> tuple[Any, bytes]:
 
 def from_lengths(lengths: Any, data: Any, kind: str = "str") -> ArrowColumn:
     """Make a column of str (as UTF-8) or bytes from their lengths in bytes and their contents."""
-    import numpy as np
-    import pyarrow as pa
-
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
-    return ArrowColumn(pa.Array.from_buffers(_arrow_type(kind), len(lengths), buffers), kind)
+    return ArrowColumn(of_lengths(lengths, data, _arrow_type(kind)), kind)
 
 
 def from_numbers(numbers: Any, kind: str) -> ArrowColumn:
@@ -307,11 +303,7 @@ def from_numbers(numbers: Any, kind: str) -> ArrowColumn:
         numbers: int64, float64 or bool, as ``kind`` says.
     """
     if kind == "bool":
-        import numpy as np
-
-        return ArrowColumn(
-            primitive(np.packbits(numbers, bitorder="little"), kind, len(numbers)), kind
-        )
+        return ArrowColumn(of_bits(numbers), kind)
     return ArrowColumn(primitive(numbers, kind, len(numbers)), kind)
 
 
@@ -395,20 +387,6 @@ def _weigh(value: Any, depth: int) -> int:
             picked = inner if len(inner) <= 16 else inner[:: len(inner) // 16]
             size += sum(_weigh(item, depth - 1) for item in picked) * len(inner) // len(picked)
     return size
-
-
-def as_numpy(array: Any, dtype: str) -> Any:
-    """See an Arrow array of numbers as a numpy array.
-
-    Neither ``Array.to_numpy`` nor ``pyarrow.array`` is used in this package: both import pandas
-    where it is installed, which takes longer than most tasks.
-    """
-    import numpy as np
-
-    values = array.buffers()[1]
-    if values is None or not len(array):
-        return np.empty(0, dtype)
-    return np.frombuffer(values, dtype)[array.offset : array.offset + len(array)]
 
 
 def _arrow_type(kind: str) -> Any:

@@ -6,7 +6,8 @@ import struct
 from itertools import chain
 from typing import Any
 
-from mrkernel.shuffle.columns import HEAD, ArrowColumn, Column, ListColumn, as_numpy
+from mrkernel.data.arrays import as_numpy
+from mrkernel.shuffle.columns import HEAD, ArrowColumn, Column, ListColumn
 
 _SIZES = struct.Struct("<QQ")  # bytes of a code, bytes of the words
 #: A typed column is encoded where a word stands for so many values at least: below it, the list of

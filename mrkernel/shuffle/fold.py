@@ -31,10 +31,18 @@ from typing import Any, cast
 
 from mrkernel.shuffle import keys as _keys
 from mrkernel.shuffle.block import Block
-from mrkernel.shuffle.columns import Column, ListColumn, from_numbers, pack, typed_from, weigh
+from mrkernel.shuffle.columns import (
+    Column,
+    ListColumn,
+    from_numbers,
+    kind_of,
+    pack,
+    typed_from,
+    weigh,
+)
 from mrkernel.shuffle.fold_block import fold_block, merge_block
 from mrkernel.shuffle.grouping import join
-from mrkernel.shuffle.growing import GrowingColumn, one_kind
+from mrkernel.shuffle.growing import GrowingColumn
 from mrkernel.shuffle.key_column import KeyColumn
 
 Pairs = Sequence[tuple[Any, Any]]
@@ -211,7 +219,7 @@ class _Table(_Way):
     def _grown(self, new: list[Any], pairs: int) -> None:
         self._pairs += pairs
         if new:
-            self._keys.add(new, one_kind(set(map(type, new))))
+            self._keys.add(new, kind_of(new))
             sample = new[:32]
             self.nbytes += len(new) * (_ENTRY + 2 * weigh(sample) // len(sample))
 

@@ -45,6 +45,13 @@ def sum_floats(values: Any, starts: Any, counts: Any) -> tuple[list[Any], Any]:
         return _normalised(parts), failed
 
 
+def sum_threes(parts: Sequence[Any], starts: Any, counts: Any) -> tuple[list[Any], Any]:
+    """Sum float64 that are given as three addends each, as `sum_floats` does."""
+    import numpy as np
+
+    return sum_floats(np.stack(parts, 1).reshape(-1), starts * 3, counts * 3)
+
+
 def rounded(parts: Sequence[Any]) -> Any:
     """Round the sum of three addends once, to the nearest float, as `math.fsum` does."""
     import numpy as np
@@ -138,8 +145,7 @@ def joined(counts: Any, parts: Sequence[Any], squares: Sequence[Any], starts: An
 
     with np.errstate(all="ignore"):
         each = np.diff(starts, append=len(counts))
-        threes = np.stack(parts, 1).reshape(-1)
-        totals, failed = sum_floats(threes, starts * 3, each * 3)
+        totals, failed = sum_threes(parts, starts, each)
         count = np.add.reduceat(counts, starts)
         size = counts.astype(np.float64)
         mean = _quotient((parts[0], parts[1]), size)

@@ -155,7 +155,7 @@ def join_states(block: Block, column: ArrowColumn) -> tuple[ArrowColumn, Any] | 
         total, failed = arrays.sum_whole(fields[0], starts)
         return _structs(counts, [total], kinds), failed
     if kinds == _MEAN_FLOATS:
-        parts, failed = _three_sums(fields, starts, block.count_array())
+        parts, failed = arrays.sum_threes(fields, starts, block.count_array())
         return _structs(counts, parts, kinds), failed
     low, unclear = arrays.best(fields[0], starts, False)
     high, vague = arrays.best(fields[1], starts, True)
@@ -170,13 +170,6 @@ def join_states(block: Block, column: ArrowColumn) -> tuple[ArrowColumn, Any] | 
     return _structs(counts, [low, high, *parts, *squares], kinds), failed
 
 
-def _three_sums(fields: Sequence[Any], starts: Any, counts: Any) -> tuple[list[Any], Any]:
-    """Sum three addends of each state."""
-    import numpy as np
-
-    return arrays.sum_floats(np.stack(fields, 1).reshape(-1), starts * 3, counts * 3)
-
-
 def means_of(block: Block, column: ArrowColumn) -> tuple[Any, Any]:
     """Give the mean of each group, and which failed; (None, None) if states are not alike."""
     import numpy as np
@@ -188,7 +181,7 @@ def means_of(block: Block, column: ArrowColumn) -> tuple[Any, Any]:
     starts = starts_of(block)
     counts = np.add.reduceat(count, starts)
     if kinds == _MEAN_FLOATS:
-        parts, failed = _three_sums(fields, starts, block.count_array())
+        parts, failed = arrays.sum_threes(fields, starts, block.count_array())
         return arrays.rounded(parts) / counts, failed
     total, failed = arrays.sum_whole(fields[0], starts)
     # Python divides ints exactly, numpy by way of floats.

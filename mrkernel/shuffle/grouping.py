@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, chain, repeat
 from typing import Any
 
+from mrkernel.data.arrays import as_numpy
 from mrkernel.shuffle.assembly import concat
 from mrkernel.shuffle.block import Block
-from mrkernel.shuffle.columns import ArrowColumn, Column, ListColumn, as_numpy, pack
+from mrkernel.shuffle.columns import ArrowColumn, Column, ListColumn, pack
 from mrkernel.shuffle.key_column import KeyColumn, concat_keys
 
 #: Keys that are looked at for repeats: what has none among them is not worth a hash table.

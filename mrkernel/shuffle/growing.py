@@ -11,7 +11,6 @@ from typing import Any
 
 from mrkernel.shuffle import pickling
 from mrkernel.shuffle.columns import (
-    KINDS,
     Column,
     ListColumn,
     encode_text,
@@ -132,7 +131,7 @@ class GrowingColumn:
             if width_of(values) != len(self._places):
                 return False
             for place, items in zip(self._places, zip(*values, strict=True), strict=True):
-                place.add(items, one_kind(set(map(type, items))))
+                place.add(items, kind_of(items))
             self.nbytes = sum(place.nbytes for place in self._places)
             return True
         if kind == "str" or kind == "bytes":
@@ -164,8 +163,3 @@ class GrowingColumn:
         if self._lengths:
             return from_lengths(np.concatenate(self._lengths), b"".join(self._parts), self._kind)
         return from_numbers(np.concatenate(self._parts), self._kind)
-
-
-def one_kind(types: set[type]) -> str:
-    """Name the one plain type, or "object"."""
-    return KINDS.get(next(iter(types)), "object") if len(types) == 1 else "object"

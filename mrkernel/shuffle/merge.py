@@ -49,22 +49,12 @@ def merge_groups(
             folder.close()
 
 
-def merge_pairs(parts: Sequence[SegmentReader]) -> Iterator[tuple[Any, Any]]:
-    """Merge result parts into pairs: by reduce key, then in the order of the yields.
+def merge_blocks(parts: Sequence[SegmentReader]) -> Iterable[Block]:
+    """Merge result parts into blocks: by reduce key, then in the order of the yields.
 
     Args:
         parts: sorted ones (keys are the reduce keys) are merged; if one is not sorted (map-only
             output) they are read one after the other.
-
-    Raises:
-        CorruptRunError: a block fails its checksum.
-    """
-    for block in merge_blocks(parts):
-        yield from block_pairs(block)
-
-
-def merge_blocks(parts: Sequence[SegmentReader]) -> Iterable[Block]:
-    """Merge result parts into blocks, in the order of `merge_pairs`.
 
     Raises:
         CorruptRunError: a block fails its checksum.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mrkernel.shuffle.columns import ArrowColumn, as_numpy
+from mrkernel.data.arrays import as_numpy
+from mrkernel.shuffle.columns import ArrowColumn
 
 #: After this many times eight equal bytes, strings are compared whole.
 _DIGITS = 6

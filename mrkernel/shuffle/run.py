@@ -83,6 +83,11 @@ class RunIndex(msgspec.Struct, frozen=True, array_like=True):
         return sum(place.pairs for place in self.partitions)
 
 
+def run_name(map_index: int, attempt: int) -> str:
+    """Name the run file of a map attempt within its job's directory."""
+    return f"map-{map_index}.{attempt}.run"
+
+
 def block_bytes(limit_bytes: int) -> int:
     """Choose the size of blocks for tasks with so much memory: 64 segments merge at once."""
     return max(BLOCK_BYTES // 4, min(BLOCK_BYTES, limit_bytes // 768))

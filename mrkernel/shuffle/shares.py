@@ -25,7 +25,7 @@ from mrkernel.errors import ClusterError, ProtocolError
 from mrkernel.protocol.framing import RAW
 from mrkernel.protocol.messages import MessageDecoder, ReadShares, RunSource, ShareReply
 from mrkernel.shuffle.pieces import CODEC, PIECE, decompress
-from mrkernel.shuffle.run import PartitionPlace, Read, RunIndex, file_read, tail_index
+from mrkernel.shuffle.run import PartitionPlace, Read, RunIndex, file_read, run_name, tail_index
 from mrkernel.shuffle.transfer import FrameSocket
 
 #: Workers that one reader fetches from at once.
@@ -207,7 +207,7 @@ def fetch_shares(
     shares = _ShareFile(directory, partition)
     run = missing[0]
     try:
-        names = tuple(f"{job}/map-{index}.{attempt}.run" for index, attempt in missing)
+        names = tuple(f"{job}/{run_name(index, attempt)}" for index, attempt in missing)
         peer.send(ReadShares(names, partition, CODEC))
         for run in missing:
             if stop is not None and stop.is_set():

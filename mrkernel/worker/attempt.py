@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import accumulate, groupby
 from os import cpu_count
 from pathlib import Path
@@ -22,8 +22,8 @@ import psutil
 from mrkernel.data.head import head
 from mrkernel.data.records import Batch, open_split
 from mrkernel.data.splits import MemorySplit
-from mrkernel.errors import ClusterError, CorruptRunError, KeyTypeError, MRKernelError
-from mrkernel.ids import JobId, WorkerId
+from mrkernel.errors import CorruptRunError, KeyTypeError, MRKernelError
+from mrkernel.ids import JobId
 from mrkernel.job import counters, randomness
 from mrkernel.job.batch_mapping import BatchMapCall
 from mrkernel.job.builtins import folding
@@ -33,7 +33,7 @@ from mrkernel.job.mapping import MapCall
 from mrkernel.job.projection import columns_read
 from mrkernel.job.reducing import ReduceCall, Reduced, bad_key
 from mrkernel.job.spec import JobSpec
-from mrkernel.protocol.messages import Finished, PartOutput, RunOutput, RunSource, Start
+from mrkernel.protocol.messages import Finished, PartOutput, RunOutput, Start
 from mrkernel.shuffle import keys as _keys
 from mrkernel.shuffle.columns import Column, to_column
 from mrkernel.shuffle.fold_block import finisher
@@ -42,18 +42,15 @@ from mrkernel.shuffle.key_column import KeyColumn
 from mrkernel.shuffle.merge import merge_groups
 from mrkernel.shuffle.part import PairWriter, PartWriter
 from mrkernel.shuffle.run import (
-    Read,
     RunIndex,
     RunWriter,
-    SegmentReader,
     block_bytes,
-    memory_index,
-    memory_read,
-    segment_readers,
+    run_name,
 )
 from mrkernel.shuffle.sort_buffer import SortBuffer
 from mrkernel.shuffle.values import Values
 from mrkernel.worker.progress import ProgressCell
+from mrkernel.worker.reduce_inputs import ReduceInputs, RunOpener
 
 #: A result part up to this size travels inside the message that reports it.
 INLINE_PART = 64 << 10
@@ -72,22 +69,6 @@ LEAST_SLOT_MEMORY = 64 << 20
 MOST_SLOT_MEMORY = 512 << 20
 
 Pair = tuple[Any, Any]
-#: Opens the run of a map attempt that a source holds: (source, map index, attempt).
-RunOpener = Callable[[RunSource, int, int], tuple[Read, RunIndex]]
-
-
-class FetchError(MRKernelError):
-    """The run of one map attempt cannot be read, so that map has to run again."""
-
-    def __init__(self, map_index: int, map_attempt: int, worker: WorkerId, reason: str) -> None:
-        super().__init__(map_index, map_attempt, worker, reason)
-        self.map_index = map_index
-        self.map_attempt = map_attempt
-        self.worker = worker
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"map-{self.map_index} on {self.worker}: {self.reason}"
 
 
 @dataclass(slots=True)
@@ -97,7 +78,7 @@ class JobContext:
     Attributes:
         directory: where its runs and parts are written, made when the first is.
         read_blob: returns the bytes of a blob of this job.
-        open_run: returns the segments of one partition of a finished map attempt's run.
+        open_run: opens the run of a finished map attempt.
         progress: told of every slice of records.
         made: whether this process has made ``directory``.
         map_call: the mapper made ready, where all tasks of this process can share it.
@@ -124,11 +105,6 @@ def default_slot_memory() -> int:
     """Return the budget of one slot of this machine, in bytes."""
     total: int = psutil.virtual_memory().total
     return max(LEAST_SLOT_MEMORY, min(MOST_SLOT_MEMORY, total // (4 * (cpu_count() or 1))))
-
-
-def run_name(map_index: int, attempt: int) -> str:
-    """Name the run file of a map attempt within its job's directory."""
-    return f"map-{map_index}.{attempt}.run"
 
 
 def part_name(index: int, attempt: int) -> str:
@@ -359,7 +335,8 @@ def _reduce(start: Start, context: JobContext) -> _Done:
     call = ReduceCall(functions.reducer, finish_states=finish_states)
     path = context.directory / part_name(start.index, start.attempt)
     writer = PartWriter(path, inline=INLINE_PART)
-    inputs = _Inputs(start, context, done)
+    inputs = ReduceInputs(start, context.open_run, context.progress)
+    done.bytes_in = inputs.nbytes
     merged = merge_groups(inputs.segments, scratch=context.directory, limit_bytes=context.memory)
     timed = context.spec.timeout_s is not None
     try:
@@ -467,56 +444,6 @@ def _sorted_groups(batch: GroupBatch) -> Iterator[tuple[Any, Any]]:
             )
             raise UserCodeError(failure) from error
         yield key, Values(ordered)
-
-
-class _Inputs:
-    """The runs a reduce attempt reads; every way they can fail becomes a ``FetchError``."""
-
-    def __init__(self, start: Start, context: JobContext, done: _Done) -> None:
-        self._context = context
-        self._origin: dict[str, Callable[[str], FetchError]] = {}
-        opened: list[tuple[int, list[SegmentReader]]] = []
-        for source in start.sources:
-            for map_index, attempt in source.runs:
-                name = run_name(map_index, attempt)
-                lost = partial(FetchError, map_index, attempt, source.worker)
-                self._origin[name] = lost
-                try:
-                    read, index = context.open_run(source, map_index, attempt)
-                except (OSError, ClusterError) as error:
-                    raise lost(_reason(error)) from error
-                done.bytes_in += index.partition(start.index).nbytes
-                read = partial(self._read, read, lost)
-                opened.append((map_index, segment_readers(read, name, index, start.index)))
-        for map_index, data in start.carried:
-            index = memory_index(data)
-            done.bytes_in += index.partition(start.index).nbytes
-            name = f"the run of map-{map_index}, which came along,"
-            opened.append((map_index, segment_readers(memory_read(data), name, index, start.index)))
-        opened.sort(key=lambda pair: pair[0])
-        #: by map task, then by spill: the order of the input
-        self.segments = [segment for _, segments in opened for segment in segments]
-
-    def corrupt(self, error: CorruptRunError) -> MRKernelError:
-        """Say whose run it is that fails its checksum; our own scratch is nobody else's."""
-        lost = self._origin.get(error.path or "")
-        return error if lost is None else lost(str(error))
-
-    def _read(
-        self, read: Read, lost: Callable[[str], FetchError], offset: int, length: int
-    ) -> bytes | memoryview:
-        try:
-            data = read(offset, length)
-        except (OSError, ClusterError) as error:
-            raise lost(_reason(error)) from error
-        self._context.progress.add(0, length)
-        return data
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "the file is gone"
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def _part(start: Start, index: RunIndex, pairs: int, data: bytes | None) -> PartOutput:

@@ -30,7 +30,15 @@ from mrkernel.protocol.messages import (
     ToRunner,
     frame_of,
 )
-from mrkernel.shuffle.run import Read, RunIndex, file_read, memory_read, read_index, tail_index
+from mrkernel.shuffle.run import (
+    Read,
+    RunIndex,
+    file_read,
+    memory_read,
+    read_index,
+    run_name,
+    tail_index,
+)
 from mrkernel.shuffle.shares import (
     ShareError,
     fetch_all,
@@ -38,9 +46,10 @@ from mrkernel.shuffle.shares import (
     find_shares,
     share_files,
 )
-from mrkernel.worker.attempt import FetchError, JobContext, run_attempt, run_name
+from mrkernel.worker.attempt import JobContext, run_attempt
 from mrkernel.worker.heap import keep_freed_memory
 from mrkernel.worker.progress import ProgressCell
+from mrkernel.worker.reduce_inputs import FetchError
 
 #: A run up to this size is read with one open instead of four, and held: ten thousand of them must
 #: fit in memory.

@@ -15,9 +15,9 @@ from mrkernel.shuffle import pickling
 from mrkernel.shuffle.assembly import concat, load
 from mrkernel.shuffle.block import Block
 from mrkernel.shuffle.collector import BLOCK_PAIRS, Collector
-from mrkernel.shuffle.columns import ArrowColumn, ListColumn
+from mrkernel.shuffle.columns import ArrowColumn, ListColumn, kind_of
 from mrkernel.shuffle.dict_column import DictColumn
-from mrkernel.shuffle.growing import GrowingColumn, one_kind
+from mrkernel.shuffle.growing import GrowingColumn
 from mrkernel.shuffle.keys import decode, encode, spelling
 
 #: Slices as mappers give them: all values the same, of one kind, or of any.
@@ -108,7 +108,7 @@ def test_a_column_that_grew_is_the_same(slices: list[list[Any]], least: int) -> 
         patch.setattr("mrkernel.shuffle.growing.typed_from", lambda: least)
         growing = GrowingColumn()
         for some in slices:
-            growing.add(some, one_kind(set(map(type, some))))
+            growing.add(some, kind_of(some))
             assert growing.size == 0 or growing.nbytes > 0
         column = growing.build()
     assert exactly(column.to_list()) == exactly(list(chain(*slices)))
@@ -147,7 +147,7 @@ def test_values_that_cannot_change_are_known(
         every: list[Any] = []
         for some, wrapped in slices:
             given_values = [(value, "x") for value in some] if wrapped else some
-            growing.add(given_values, one_kind(set(map(type, given_values))))
+            growing.add(given_values, kind_of(given_values))
             every += given_values
         column = growing.build()
     if isinstance(column, ListColumn) and column.frozen:

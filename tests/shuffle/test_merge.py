@@ -14,9 +14,14 @@ from pairs_strategy import map_outputs, shuffled
 
 from mrkernel.errors import CorruptRunError
 from mrkernel.shuffle import block, columns
-from mrkernel.shuffle.merge import merge_groups, merge_pairs
+from mrkernel.shuffle.merge import block_pairs, merge_blocks, merge_groups
 from mrkernel.shuffle.part import PairWriter, PartWriter
 from mrkernel.shuffle.run import SegmentReader, memory_read, segment_readers
+
+
+def merge_pairs(parts: list[SegmentReader]) -> Iterator[tuple[Any, Any]]:
+    """The pairs of result parts, in order."""
+    return itertools.chain.from_iterable(map(block_pairs, merge_blocks(parts)))
 
 
 @pytest.fixture

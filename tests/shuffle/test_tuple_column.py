@@ -9,8 +9,8 @@ from oracle import exactly
 from pairs_strategy import rows
 
 from mrkernel.shuffle.assembly import concat, load
-from mrkernel.shuffle.columns import Column, ListColumn, pack
-from mrkernel.shuffle.growing import GrowingColumn, one_kind
+from mrkernel.shuffle.columns import Column, ListColumn, kind_of, pack
+from mrkernel.shuffle.growing import GrowingColumn
 from mrkernel.shuffle.tuple_column import TupleColumn, width_of
 
 either = st.sampled_from([0, 10**9])
@@ -77,7 +77,7 @@ def test_tuples_grow_place_by_place_until_one_is_different() -> None:
     assert exactly(column.to_list()) == exactly(every)
     assert len(column.dump()) < 6_000 * 10
     grown.add([(1, 2, 3)], "object")
-    grown.add(some, one_kind(set(map(type, some))))
+    grown.add(some, kind_of(some))
     column = grown.build()
     assert isinstance(column, ListColumn)
     assert exactly(column.to_list()) == exactly([*every, (1, 2, 3), *some])
