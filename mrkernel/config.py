@@ -11,7 +11,7 @@ import argparse
 import difflib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from mrkernel.errors import JobSpecError
@@ -302,16 +302,3 @@ def no_such_flag(word: str, parser: argparse.ArgumentParser) -> str:
     close = [flag for flag in known if flag.startswith(wanted)] if len(wanted) > 2 else []
     close = close or difflib.get_close_matches(wanted, known, n=1)
     return f"there is no {word}" + (f": did you mean {min(close, key=len)}?" if close else "")
-
-
-def describe_options(door: str) -> list[tuple[str, str, str]]:
-    """List (flags, help, default) of every option, for the documentation."""
-    rows = []
-    for field_ in fields(JobOptions):
-        details = field_.metadata
-        if door in details["doors"]:
-            flag = "--" + field_.name.replace("_", "-")
-            metavar = f" {details['metavar']}" if details["metavar"] else ""
-            default = "" if field_.default in (None, False, MISSING) else str(field_.default)
-            rows.append((flag + metavar, details["help"], default))
-    return rows

@@ -17,7 +17,6 @@ from mrkernel.config import (
     MAGIC,
     JobOptions,
     add_options,
-    describe_options,
     parse_bytes,
     parse_count,
     parse_format,
@@ -226,18 +225,3 @@ def test_the_short_spellings() -> None:
         "reducer": "sum",
         "combiner": "sum",
     }
-
-
-def test_each_door_has_its_own_flags() -> None:
-    for word in ("--into", "--background"):
-        assert word in {row[0].split()[0] for row in describe_options(MAGIC)}
-        assert word not in {row[0].split()[0] for row in describe_options(CLI)}
-
-
-@pytest.mark.parametrize("door", EVERYWHERE)
-def test_the_documentation_has_every_option_of_a_door(door: str) -> None:
-    rows = describe_options(door)
-    offered = [f.name for f in fields(JobOptions) if door in f.metadata["doors"]]
-    assert [row[0].split()[0] for row in rows] == ["--" + n.replace("_", "-") for n in offered]
-    assert all(text for _, text, _ in rows)
-    assert {row[0]: row[2] for row in rows}["--attempts N"] == "4"

@@ -16,11 +16,12 @@ def submit(mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any)
     Args:
         mapper: ``mapper(record)`` or ``mapper(key, record)``, yielding (key, value) pairs; or a
             class that is called like it and may have ``finish()``.
-        inputs: a path, glob or directory (lines of text), or a list of these; or an iterable, a
-            DataFrame or an Arrow table whose items or rows are the records. A list of str is a
-            list of paths: pass ``iter(lines)`` for lines in memory.
+        inputs: a path, glob or directory, or a list of these: CSV, JSON lines and Parquet by
+            name, else lines of text; or an iterable, a DataFrame or an Arrow table whose items or
+            rows are the records. A list of str is a list of paths: pass ``iter(lines)`` for lines
+            in memory.
         reducer: ``reducer(key, values)``; a built-in by name (sum count min max mean stats first
-            list set top:N); or "none" for a map-only job.
+            list set top:N identity); or "none" for a map-only job.
         **options: see ``mrkernel submit --help``: the same names with underscores.
 
     Raises:

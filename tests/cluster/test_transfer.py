@@ -8,11 +8,11 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from run_host import TOKEN, RunHost
 from tornado.iostream import IOStream
 
 from mrkernel.errors import ClusterError, SecurityError
@@ -27,44 +27,13 @@ from mrkernel.protocol.messages import (
     frame_of,
 )
 from mrkernel.shuffle import transfer
-from mrkernel.shuffle.serving import RunServer
 from mrkernel.shuffle.transfer import FrameSocket, RunReader
 
-TOKEN = b"t" * 32
 Address = tuple[str, int]
 
 
-class Serving:
-    """A ``RunServer`` on a loop of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
-        self._thread.start()
-        self._ready.wait()
-
-    async def _live(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        server = RunServer(self.directory, TOKEN)
-        listening = socket.create_server(("127.0.0.1", 0))
-        listening.setblocking(False)
-        server.add_socket(listening)
-        self.address: Address = listening.getsockname()
-        self._ready.set()
-        await self._stop.wait()
-        server.stop()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-
-
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunHost]:
     root = tmp_path_factory.mktemp("serving")
     (root / "outside").write_bytes(b"secret")
     directory = root / "worker"
@@ -73,13 +42,13 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     (directory / "j1" / "empty").write_bytes(b"")
     (directory / "j1" / "big").write_bytes(b"0123456789" * 400_000)
     (directory / "top").write_bytes(b"secret")
-    server = Serving(directory)
+    server = RunHost(directory)
     yield server
     server.close()
 
 
 @pytest.fixture
-def reader(serving: Serving) -> Iterator[RunReader]:
+def reader(serving: RunHost) -> Iterator[RunReader]:
     one = RunReader(serving.address, TOKEN)
     yield one
     one.close()
@@ -94,7 +63,7 @@ def test_a_range_is_what_slicing_gives(reader: RunReader, offset: int, length: i
     assert reader.read("j1/a.run", offset, length) == data[start:stop]
 
 
-def test_a_large_file_comes_whole(reader: RunReader, serving: Serving) -> None:
+def test_a_large_file_comes_whole(reader: RunReader, serving: RunHost) -> None:
     assert reader.read("j1/big", 0, -1) == (serving.directory / "j1" / "big").read_bytes()
     assert reader.read("j1/empty", 0, -1) == b""
 
@@ -123,12 +92,12 @@ def test_no_name_leads_out_of_the_directory(reader: RunReader, name: str) -> Non
         reader.read(name, 0, -1)
 
 
-def test_without_the_token_nothing_is_read(serving: Serving) -> None:
+def test_without_the_token_nothing_is_read(serving: RunHost) -> None:
     with pytest.raises(SecurityError):
         RunReader(serving.address, b"o" * 32)
 
 
-def test_only_readers_are_served(serving: Serving) -> None:
+def test_only_readers_are_served(serving: RunHost) -> None:
     peer = FrameSocket(serving.address, TOKEN, "client")
     try:
         with pytest.raises(ClusterError):
@@ -138,7 +107,7 @@ def test_only_readers_are_served(serving: Serving) -> None:
         peer.close()
 
 
-def test_a_reader_that_leaves_in_the_middle_disturbs_nobody(serving: Serving) -> None:
+def test_a_reader_that_leaves_in_the_middle_disturbs_nobody(serving: RunHost) -> None:
     one = FrameSocket(serving.address, TOKEN, "reader")
     one.send(ReadRange("j1/big", 0, -1))
     one.receive_alone()

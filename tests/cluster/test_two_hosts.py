@@ -202,10 +202,8 @@ def test_a_host_dies_with_map_output_that_others_are_about_to_read(
     hosts.wait(3)
 
 
-def test_a_host_that_serves_nothing_more_is_noticed_by_its_readers(
-    hosts: Hosts, gate: Gate
-) -> None:
-    """The file is gone under the server's hands, though the server lives."""
+def submit_until_last(hosts: Hosts, gate: Gate) -> Any:
+    """A job whose last line waits; a partition for each host, two of three fetched from others."""
     pause = gate.pause
 
     def mapper(line: str) -> list[tuple[str, int]]:
@@ -213,8 +211,16 @@ def test_a_host_that_serves_nothing_more_is_noticed_by_its_readers(
             pause("last")
         return [(word, 1) for word in line.split()]
 
+    lines = iter([*LINES, "last"])
+    return submit(hosts, mapper, lines, "sum", split_size=20_000, reduce_tasks=3)
+
+
+def test_a_host_that_serves_nothing_more_is_noticed_by_its_readers(
+    hosts: Hosts, gate: Gate
+) -> None:
+    """The file is gone under the server's hands, though the server lives."""
     # A partition for each host: nobody's runs are read only from what others fetched of them.
-    job = submit(hosts, mapper, iter([*LINES, "last"]), "sum", split_size=20_000, reduce_tasks=3)
+    job = submit_until_last(hosts, gate)
     gate.wait_for("last")
     total = hosts.client.look(job.id)["map"]["total"]  # type: ignore[union-attr]
     eventually(lambda: hosts.client.look(job.id)["map"]["done"] == total - 1, "other maps")  # type: ignore[union-attr]
@@ -228,14 +234,7 @@ def test_a_host_that_serves_nothing_more_is_noticed_by_its_readers(
 
 
 def test_shuffling_starts_while_maps_run(hosts: Hosts, gate: Gate) -> None:
-    pause = gate.pause
-
-    def mapper(line: str) -> list[tuple[str, int]]:
-        if line == "last":
-            pause("last")
-        return [(word, 1) for word in line.split()]
-
-    job = submit(hosts, mapper, iter([*LINES, "last"]), "sum", split_size=20_000, reduce_tasks=3)
+    job = submit_until_last(hosts, gate)
     gate.wait_for("last")
     total = hosts.client.look(job.id)["map"]["total"]  # type: ignore[union-attr]
 

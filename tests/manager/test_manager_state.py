@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 from desk import FUNCTIONS, Desk, sent, split
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mrkernel.data.splits import MemorySplit
 from mrkernel.errors import InvalidTransition
@@ -19,7 +17,7 @@ from mrkernel.manager.attempts import REPEATS
 from mrkernel.manager.events import BlobStored, PeerId, PeerLost, Received
 from mrkernel.manager.instructions import Close, DropBlob, Send, SendBlob, SendView, StopView
 from mrkernel.manager.jobs import ENDED_JOBS_KEPT
-from mrkernel.manager.policy import ALL_CARRIED, LARGEST_CARRIED, carried_bytes
+from mrkernel.manager.policy import LARGEST_CARRIED
 from mrkernel.manager.state import ManagerState
 from mrkernel.manager.transitions import (
     JOB_TRANSITIONS,
@@ -279,35 +277,6 @@ def test_lost_in_shuffle_only_output_that_is_needed_is_made_again(desk: Desk) ->
     desk.join()
     assert desk.running() == {"w2": ["reduce-1"], "w3": ["map-0"]}
     assert desk.starts(desk.finish("w3", "map-0")) == [("w3", "reduce-0", 2)]
-
-
-def test_a_run_that_came_along_is_sent_on_and_is_not_lost(desk: Desk) -> None:
-    two_workers(desk)
-    desk.submit(maps=2, reduces=2)
-    desk.finish("w1", "map-0", sizes=(5, 0), carried=b"a run")
-    desk.lose("w1")
-    assert desk.task("map-0").state is TaskState.DONE
-    desk.join(slots=2)
-    out = desk.finish("w2", "map-1")
-    starts = {start.task: start for start in sent(out, Start)}
-    assert starts[TaskId("reduce-0")].carried == ((0, b"a run"),)
-    assert starts[TaskId("reduce-1")].carried == ()
-    runs = [source.runs for start in starts.values() for source in start.sources]
-    assert runs == [((1, 1),), ((1, 1),)]
-
-
-def test_no_more_is_carried_than_was_asked_for(desk: Desk) -> None:
-    desk.join()
-    desk.submit(maps=1, reduces=1)
-    assert desk.finish("w1", "map-0", carried=bytes(LARGEST_CARRIED + 1)) == [
-        Close(desk.peers["w1"])
-    ]
-
-
-@given(st.integers(1, 10**5), st.integers(1, 10**4))
-def test_what_is_carried_is_bounded(maps: int, reduces: int) -> None:
-    assert carried_bytes(maps, reduces) <= LARGEST_CARRIED
-    assert carried_bytes(maps, reduces) * maps * reduces <= ALL_CARRIED
 
 
 def test_lost_in_reduce_what_was_reduced_stays(desk: Desk) -> None:

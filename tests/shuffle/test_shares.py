@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import socket
@@ -15,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from run_host import TOKEN, RunHost
 
 from mrkernel.errors import ClusterError
 from mrkernel.ids import WorkerId
 from mrkernel.protocol.messages import MessageDecoder, ReadShares, RunSource, ShareReply
 from mrkernel.shuffle.run import RunWriter, SegmentReader, file_read, read_index, segment_readers
-from mrkernel.shuffle.serving import RunServer
 from mrkernel.shuffle.shares import (
     AT_ONCE,
     ShareError,
@@ -32,37 +31,9 @@ from mrkernel.shuffle.shares import (
 from mrkernel.shuffle.sort_buffer import SortBuffer
 from mrkernel.shuffle.transfer import FrameSocket
 
-TOKEN = b"t" * 32
 
-
-class Host:
-    """A ``RunServer`` on a loop of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
-        self._thread.start()
-        self._ready.wait()
-
-    async def _live(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._stop = asyncio.Event()
-        server = RunServer(self.directory, TOKEN)
-        server.listen(0, "127.0.0.1")
-        self.address = server.address
-        self._ready.set()
-        await self._stop.wait()
-        server.stop()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
-
-    def source(self, *runs: tuple[int, int]) -> RunSource:
-        return RunSource(WorkerId("w1"), "there", str(self.directory), *self.address, runs)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
+def source_of(host: RunHost, *runs: tuple[int, int]) -> RunSource:
+    return RunSource(WorkerId("w1"), "there", str(host.directory), *host.address, runs)
 
 
 def write_run(path: Path, pairs: int, *, noise: bool = False) -> None:
@@ -79,13 +50,13 @@ def write_run(path: Path, pairs: int, *, noise: bool = False) -> None:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunHost]:
     directory = tmp_path_factory.mktemp("there")
     (directory / "j1").mkdir()
     for index in range(3):
         write_run(directory / "j1" / f"map-{index}.1.run", 20_000)
     write_run(directory / "j1" / "map-7.1.run", 8_000, noise=True)
-    one = Host(directory)
+    one = RunHost(directory)
     yield one
     one.close()
 
@@ -100,7 +71,7 @@ def blocks(segments: list[SegmentReader]) -> list[list[bytes]]:
 @pytest.mark.parametrize("kernel", [True, False], ids=["by the kernel", "by hand"])
 @pytest.mark.parametrize("index", [0, 7], ids=["compressed", "as it is"])
 def test_a_share_is_what_the_run_has_of_the_partition(
-    host: Host, tmp_path: Path, index: int, kernel: bool, monkeypatch: pytest.MonkeyPatch
+    host: RunHost, tmp_path: Path, index: int, kernel: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by_the_kernel = 0
     if kernel:
@@ -119,7 +90,7 @@ def test_a_share_is_what_the_run_has_of_the_partition(
     whole = read_index(run)
     for partition in range(3):
         taken: list[int] = []
-        source = host.source((index, 1))
+        source = source_of(host, (index, 1))
         fetch_shares(source, "j1", partition, tmp_path, TOKEN, took=taken.append)
         assert sum(taken) == whole.partition(partition).nbytes
         read, share = find_shares(tmp_path, partition)[index, 1]
@@ -133,7 +104,7 @@ def test_a_share_is_what_the_run_has_of_the_partition(
     assert by_the_kernel == expected
 
 
-def replies(host: Host, index: int, codec: str) -> ShareReply:
+def replies(host: RunHost, index: int, codec: str) -> ShareReply:
     peer = FrameSocket(host.address, TOKEN, "reader")
     try:
         peer.send(ReadShares((f"j1/map-{index}.1.run",), 0, codec))
@@ -144,7 +115,7 @@ def replies(host: Host, index: int, codec: str) -> ShareReply:
         peer.close()
 
 
-def test_compressed_is_what_shrinks_and_only_on_request(host: Host) -> None:
+def test_compressed_is_what_shrinks_and_only_on_request(host: RunHost) -> None:
     assert replies(host, 0, "zstd").codec == "zstd"
     assert replies(host, 0, "lz4").codec == "lz4"
     assert replies(host, 0, "").codec == ""
@@ -152,8 +123,8 @@ def test_compressed_is_what_shrinks_and_only_on_request(host: Host) -> None:
     assert replies(host, 7, "zstd").codec == ""  # noise
 
 
-def test_what_is_here_is_not_fetched_again(host: Host, tmp_path: Path) -> None:
-    fetch_shares(host.source((0, 1), (1, 1)), "j1", 2, tmp_path, TOKEN)
+def test_what_is_here_is_not_fetched_again(host: RunHost, tmp_path: Path) -> None:
+    fetch_shares(source_of(host, (0, 1), (1, 1)), "j1", 2, tmp_path, TOKEN)
     nobody = RunSource(WorkerId("w1"), "there", "", "127.0.0.1", 1, ((0, 1), (1, 1)))
     here = find_shares(tmp_path, 2)
     assert list(here) == [(0, 1), (1, 1)]
@@ -162,18 +133,18 @@ def test_what_is_here_is_not_fetched_again(host: Host, tmp_path: Path) -> None:
     assert find_shares(tmp_path, 1) == {}
 
 
-def test_a_missing_run_is_named_and_those_before_it_are_kept(host: Host, tmp_path: Path) -> None:
+def test_a_missing_run_is_named_and_those_before_it_are_kept(host: RunHost, tmp_path: Path) -> None:
     with pytest.raises(ShareError, match=r"map-5\.1\.run: No such file") as caught:
-        fetch_shares(host.source((0, 1), (5, 1), (1, 1)), "j1", 0, tmp_path, TOKEN)
+        fetch_shares(source_of(host, (0, 1), (5, 1), (1, 1)), "j1", 0, tmp_path, TOKEN)
     assert caught.value.run == (5, 1)
     assert list(find_shares(tmp_path, 0)) == [(0, 1)]
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_damaged_run_is_named(host: Host, tmp_path: Path) -> None:
+def test_a_damaged_run_is_named(host: RunHost, tmp_path: Path) -> None:
     (host.directory / "j1" / "map-8.1.run").write_bytes(bytes(1000))
     with pytest.raises(ShareError, match="map-8") as caught:
-        fetch_shares(host.source((8, 1)), "j1", 0, tmp_path, TOKEN)
+        fetch_shares(source_of(host, (8, 1)), "j1", 0, tmp_path, TOKEN)
     assert caught.value.run == (8, 1)
 
 
@@ -188,7 +159,7 @@ def test_nobody_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("index", [0, 7], ids=["compressed", "as it is"])
 def test_a_host_that_dies_in_the_middle_leaves_no_half_share(
-    host: Host, tmp_path: Path, index: int, monkeypatch: pytest.MonkeyPatch
+    host: RunHost, tmp_path: Path, index: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receive = FrameSocket.receive_into
     left = 20_000
@@ -203,7 +174,7 @@ def test_a_host_that_dies_in_the_middle_leaves_no_half_share(
 
     monkeypatch.setattr(FrameSocket, "receive_into", dying)
     with pytest.raises(ShareError, match="hung up") as caught:
-        fetch_shares(host.source((1, 1), (index, 1)), "j1", 0, tmp_path, TOKEN)
+        fetch_shares(source_of(host, (1, 1), (index, 1)), "j1", 0, tmp_path, TOKEN)
     assert caught.value.run in ((1, 1), (index, 1))
     assert len(list(tmp_path.iterdir())) == len(find_shares(tmp_path, 0)) <= 1
     assert caught.value.run not in find_shares(tmp_path, 0)
@@ -225,7 +196,7 @@ SERVER = """
 
 
 def test_a_killed_host_is_an_error_and_the_share_is_had_from_another(
-    host: Host, tmp_path: Path
+    host: RunHost, tmp_path: Path
 ) -> None:
     write_run(host.directory / "j1" / "map-9.1.run", 400_000, noise=True)
     script = textwrap.dedent(SERVER)
@@ -254,13 +225,13 @@ def test_a_killed_host_is_an_error_and_the_share_is_had_from_another(
     assert caught.value.run == (9, 1)
     assert arrived > 0
     assert list(tmp_path.iterdir()) == []
-    fetch_shares(host.source((9, 1)), "j1", 0, tmp_path, TOKEN)
+    fetch_shares(source_of(host, (9, 1)), "j1", 0, tmp_path, TOKEN)
     whole = read_index(host.directory / "j1" / "map-9.1.run")
     _, share = find_shares(tmp_path, 0)[9, 1]
     assert share.partition(0).nbytes == whole.partition(0).nbytes > arrived
 
 
-def test_memory_stays_flat_however_large_the_share(host: Host, tmp_path: Path) -> None:
+def test_memory_stays_flat_however_large_the_share(host: RunHost, tmp_path: Path) -> None:
     """Both ends are in this process, and so is what is under way between them."""
     for index, noise in ((20, False), (21, True)):
         path = host.directory / "j1" / f"map-{index}.1.run"
@@ -274,7 +245,7 @@ def test_memory_stays_flat_however_large_the_share(host: Host, tmp_path: Path) -
         assert path.stat().st_size > 30 << 20
         tracemalloc.start()
         try:
-            fetch_shares(host.source((index, 1)), "j1", 0, tmp_path, TOKEN)
+            fetch_shares(source_of(host, (index, 1)), "j1", 0, tmp_path, TOKEN)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
