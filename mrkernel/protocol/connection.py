@@ -30,6 +30,7 @@ from mrkernel.protocol.framing import (
 )
 from mrkernel.protocol.handshake import DEADLINE_S, NONCE_SIZE, Acceptor, Connector, Role
 from mrkernel.protocol.messages import Message, MessageDecoder, frame_of
+from mrkernel.protocol.silence import watch_over
 
 logger = logging.getLogger("mrkernel.protocol")
 
@@ -40,8 +41,11 @@ PIECE = 1 << 20  #: bytes of a file read and sent at once, where the kernel does
 class Connection:
     """A peer that has proved itself; make one with ``accept`` or ``connect``."""
 
-    def __init__(self, stream: IOStream, decoder: FrameDecoder, role: Role) -> None:
+    def __init__(
+        self, stream: IOStream, decoder: FrameDecoder, role: Role, session_key: bytes
+    ) -> None:
         self.role = role
+        self.session_key = session_key  #: shared with the peer alone
         self._stream = stream
         self._frames = decoder
         self._frames.open()
@@ -69,7 +73,7 @@ class Connection:
             logger.warning("a peer was turned away: %s", error or "it said nothing in time")
             stream.close()
             return None
-        return cls(stream, decoder, acceptor.role)
+        return cls(stream, decoder, acceptor.role, acceptor.session_key)
 
     @classmethod
     async def connect(
@@ -94,7 +98,7 @@ class Connection:
         except BaseException:
             stream.close()
             raise
-        return cls(stream, decoder, role)
+        return cls(stream, decoder, role, connector.session_key)
 
     # --- using it ---------------------------------------------------------------------------------
 
@@ -137,6 +141,11 @@ class Connection:
         """Write what is queued, then these in a frame of their own: for large ones."""
         self.flush()
         self._write(*messages)
+
+    def watch_over(self, patience_s: float) -> None:
+        """Let the kernel end the connection when the peer's host has been silent for so long."""
+        if not self._stream.closed():
+            watch_over(self._stream.socket, patience_s)
 
     @property
     def unsent_bytes(self) -> int:

@@ -58,6 +58,11 @@ def _mac(token: bytes, label: bytes, role: str, hello_nonce: bytes, nonce: bytes
     return hmac.new(token, message, hashlib.sha256).digest()
 
 
+def _session_key(token: bytes, hello_nonce: bytes, nonce: bytes) -> bytes:
+    """Both sides know it after a handshake, and nobody else: it signs their datagrams."""
+    return _mac(token, b"session", "", hello_nonce, nonce)
+
+
 class Connector:
     """The side that connects.
 
@@ -70,6 +75,7 @@ class Connector:
         self._token = token
         self._role: Role = role
         self._nonce = nonce
+        self.session_key = b""  #: after ``prove``
 
     def hello(self) -> bytes:
         """Return the first payload to send."""
@@ -92,6 +98,7 @@ class Connector:
                 "is the connection file of another manager?"
             )
         proof = _mac(self._token, b"connector", self._role, self._nonce, challenge.nonce)
+        self.session_key = _session_key(self._token, self._nonce, challenge.nonce)
         return _encoder.encode(Proof(proof))
 
 
@@ -100,12 +107,14 @@ class Acceptor:
 
     Attributes:
         role: what the peer says it is; to be trusted only after ``verify``.
+        session_key: shared with this peer alone; after ``verify``.
     """
 
     def __init__(self, token: bytes, nonce: bytes) -> None:
         self._token = token
         self._nonce = nonce
         self._hello: Hello | None = None
+        self.session_key = b""
 
     @property
     def role(self) -> Role:
@@ -141,3 +150,4 @@ class Acceptor:
         expected = _mac(self._token, b"connector", self.role, self._hello.nonce, self._nonce)
         if not hmac.compare_digest(expected, proof):
             raise SecurityError("a peer offered a wrong proof")
+        self.session_key = _session_key(self._token, self._hello.nonce, self._nonce)

@@ -16,6 +16,7 @@ import msgspec
 from mrkernel.data.splits import Split
 from mrkernel.errors import RemoteProtocolError
 from mrkernel.ids import JobId, TaskId, WorkerId
+from mrkernel.job.bad_records import BadRecord
 from mrkernel.job.failure import Failure
 from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.framing import MALFORMED, pack_control
@@ -54,6 +55,10 @@ class Register(Message, frozen=True, tag="register"):
     data_host: str  #: where its runs are served
     data_port: int
     directory: str  #: where its runs lie on its host
+    instance: str = ""  #: of this process, the same at every registration; random
+    previous: WorkerId = WorkerId("")  #: what it was called before it lost its manager
+    cluster: str = ""  #: the ``Registered.cluster`` of that one; "": it comes with nothing
+    adopted: tuple[str, ...] = ()  #: directories of dead workers of its host that it serves
 
 
 class AttemptProgress(msgspec.Struct, frozen=True, array_like=True):
@@ -66,8 +71,12 @@ class AttemptProgress(msgspec.Struct, frozen=True, array_like=True):
     bytes: int
 
 
+class Alive(Message, frozen=True, tag="alive"):
+    """The heartbeat, where datagrams do not get through."""
+
+
 class Beat(Message, frozen=True, tag="beat"):
-    """A sign of life."""
+    """Load and progress, every half a second or so; a sign of life like anything a worker says."""
 
     cpu_percent: float
     memory_bytes: int
@@ -104,6 +113,17 @@ class Finished(Message, frozen=True, tag="finished"):
     output: RunOutput | None = None
     part: PartOutput | None = None
     counters: dict[str, int] = {}
+    bad: tuple[BadRecord, ...] = ()  #: records that were skipped (``--on-error skip``)
+    peak_memory: int = 0  #: bytes, resident, of its runner; 0: not known
+
+
+class Offer(Message, frozen=True, tag="offer"):
+    """Attempts that ended well shortly before the manager went away; it may not know of them.
+
+    Sent once after a registration that found the cluster again (``Registered.keep``).
+    """
+
+    finished: tuple[Finished, ...]
 
 
 class Failed(Message, frozen=True, tag="failed"):
@@ -123,8 +143,11 @@ class FetchFailed(Message, frozen=True, tag="fetch-failed"):
     attempt: int
     map_index: int
     map_attempt: int
-    worker: WorkerId  #: who should have served it
+    worker: WorkerId  #: the store it should have come from: ``RunSource.worker``
     reason: str
+    blame: Literal["disk", "network", "gone"] = "gone"
+    """disk: it is damaged where it lies; network: nobody answered, or what came was damaged on the
+    way; gone: it is not there."""
 
 
 class Printed(Message, frozen=True, tag="printed"):
@@ -144,7 +167,51 @@ class Registered(Message, frozen=True, tag="registered"):
     """You are in."""
 
     worker: WorkerId
-    beat_s: float  #: seconds between beats
+    beat_s: float  #: seconds between heartbeats
+    cluster: str = ""  #: what to tell as ``Register.cluster`` to the next manager
+    keep: bool = False  #: this manager knows what you hold; otherwise delete all of it first
+    jobs: tuple[JobId, ...] = ()  #: with ``keep``: delete what you hold of all but these
+    results: tuple[JobId, ...] = ()  #: those of them of which only result parts are wanted
+    number: int = 0  #: yours, in heartbeat datagrams
+    beat_port: int = 0  #: UDP, of the host that you reached the manager at; 0: none
+    report_s: float = 0.5  #: seconds between ``Beat`` messages
+    dead_s: float = 0.0  #: silence after which you are given up; 0: not said
+    lease_s: float = 0.0  #: how long to look for a lost manager; 0: as you were started
+
+
+class BeatsHeard(Message, frozen=True, tag="beats-heard"):
+    """Whether your heartbeat datagrams arrive: while they do not, send ``Alive`` as well.
+
+    Until the first of these a worker sends both.
+    """
+
+    heard: bool
+
+
+class Adopt(Message, frozen=True, tag="adopt"):
+    """Serve what a dead worker of your host left in ``directory``, and delete it in your turn."""
+
+    directory: str
+    jobs: tuple[JobId, ...] = ()  #: delete what it holds of all but these
+    results: tuple[JobId, ...] = ()  #: those of them of which only result parts are wanted
+
+
+class Disown(Message, frozen=True, tag="disown"):
+    """Serve that directory no more: its owner is back, or nobody needs it."""
+
+    directory: str
+    delete: bool = False  #: and delete it
+
+
+class Disturb(Message, frozen=True, tag="disturb"):
+    """Fail on purpose, for lectures and tests.
+
+    kill: die by SIGKILL, runners and all; freeze: stop the server and its runners (SIGSTOP) for
+    ``amount`` seconds; slow: let runners have one ``amount``-th of the time from now on (1: all).
+    """
+
+    how: Literal["kill", "freeze", "slow"]
+    amount: float = 0.0
 
 
 class JobInfo(Message, frozen=True, tag="job-info"):
@@ -156,14 +223,15 @@ class JobInfo(Message, frozen=True, tag="job-info"):
 
 
 class RunSource(msgspec.Struct, frozen=True):
-    """Runs that one worker holds for one partition."""
+    """Runs that one store holds: a directory that a worker wrote, and somebody serves."""
 
-    worker: WorkerId
+    worker: WorkerId  #: who wrote it; it may be dead, and another serve it
     host_id: str
     directory: str
     data_host: str
     data_port: int
     runs: tuple[tuple[int, int], ...]  #: (map index, attempt)
+    job: JobId = JobId("")  #: whose runs; "": of the job of the attempt that reads them
 
 
 class Start(Message, frozen=True, tag="start"):
@@ -177,6 +245,8 @@ class Start(Message, frozen=True, tag="start"):
     sources: tuple[RunSource, ...] = ()
     carried: tuple[tuple[int, bytes], ...] = ()  #: runs that came along: (map index, the run)
     carry: int = 0  #: bytes of a map's run, at most, that come along with the report of its end
+    careful: bool = False  #: an attempt before crashed or hung: keep the record pointer exact
+    skip: tuple[int, ...] = ()  #: records of the split, from 0, not to be given to the mapper
 
 
 class Gather(Message, frozen=True, tag="gather"):
@@ -221,6 +291,9 @@ class Submit(Message, frozen=True, tag="submit"):
     ticket: int
     spec: JobSpec
     splits: tuple[Split, ...]
+    key: str = ""  #: random, the same when it is sent again after a reconnection
+    extends: JobId = JobId("")  #: take over the map output of this job, which is done
+    """The job's splits are then those of its additional map tasks: bad records, mended."""
 
 
 class CancelJob(Message, frozen=True, tag="cancel-job"):
@@ -263,7 +336,43 @@ class Look(Message, frozen=True, tag="look"):
     topic: str
 
 
+class FetchFunctions(Message, frozen=True, tag="fetch-functions"):
+    """Send me the packed functions of a job, to debug it."""
+
+    ticket: int
+    job: JobId
+
+
+class DisturbWorker(Message, frozen=True, tag="disturb-worker"):
+    """Pass a ``Disturb`` on to a worker."""
+
+    ticket: int
+    worker: WorkerId
+    how: Literal["kill", "freeze", "slow"]
+    amount: float = 0.0
+
+
 # --- manager to client ----------------------------------------------------------------------------
+
+
+class Welcome(Message, frozen=True, tag="welcome"):
+    """A manager's first word to a client."""
+
+    cluster: str  #: the same after a restart that found its journal
+    start: int = 1  #: the how manieth start of the cluster's manager this is
+
+
+class Agreed(Message, frozen=True, tag="agreed"):
+    """The request was carried out."""
+
+    ticket: int
+
+
+class Functions(Message, frozen=True, tag="functions"):
+    """The packed functions of a job."""
+
+    ticket: int
+    data: bytes
 
 
 class Accepted(Message, frozen=True, tag="accepted"):
@@ -307,6 +416,7 @@ class Ended(Message, frozen=True, tag="ended"):
     parts: tuple[PartPlace, ...] = ()
     counters: dict[str, int] = {}
     map_only: bool = False
+    bad: tuple[BadRecord, ...] = ()  #: records that were skipped, by map task and place
 
 
 class JobPrinted(Message, frozen=True, tag="job-printed"):
@@ -362,12 +472,37 @@ class ShareReply(Message, frozen=True, tag="share-reply"):
     index: bytes = b""  #: what is where in them
     codec: str = ""  #: "": not compressed
     error: str = ""  #: why none follow
+    blame: Literal["disk", "gone"] = "gone"  #: with an error: as in ``FetchFailed``
 
 
-FromWorker = Register | Beat | Finished | Failed | FetchFailed | Printed
-ToWorker = Registered | JobInfo | Start | Gather | CancelAttempt | Forget | Retire | BlobPiece
-FromClient = Submit | CancelJob | ReleaseJob | Attach | Watch | Unwatch | Look | BlobPiece
-ToClient = Accepted | Refused | Ended | JobPrinted | View
+FromWorker = Register | Alive | Beat | Finished | Offer | Failed | FetchFailed | Printed
+ToWorker = (
+    Registered
+    | BeatsHeard
+    | Adopt
+    | Disown
+    | Disturb
+    | JobInfo
+    | Start
+    | Gather
+    | CancelAttempt
+    | Forget
+    | Retire
+    | BlobPiece
+)
+FromClient = (
+    Submit
+    | CancelJob
+    | ReleaseJob
+    | Attach
+    | Watch
+    | Unwatch
+    | Look
+    | FetchFunctions
+    | DisturbWorker
+    | BlobPiece
+)
+ToClient = Welcome | Accepted | Agreed | Refused | Ended | JobPrinted | Functions | View
 FromRunner = Finished | Failed | FetchFailed
 ToRunner = JobInfo | Start
 

@@ -24,10 +24,15 @@ from mrkernel.protocol.framing import (
 )
 from mrkernel.protocol.handshake import NONCE_SIZE, Connector, Role
 from mrkernel.protocol.messages import Message, MessageDecoder, RangeReply, ReadRange, frame_of
+from mrkernel.protocol.silence import watch_over
 
 SMALL_READ = 64 << 10  #: bytes; less than this is read through a buffer
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0  #: silence of a serving worker after which it counts as unreachable
+
+
+class GarbledError(ClusterError):
+    """What came is not what was sent; the rest of the conversation is of no use."""
 
 
 class FrameSocket:
@@ -35,6 +40,7 @@ class FrameSocket:
 
     Raises (every method):
         ClusterError: the peer is unreachable, hung up or was silent too long.
+        GarbledError: what it sent was damaged on the way.
         SecurityError: it does not know the token.
     """
 
@@ -64,6 +70,10 @@ class FrameSocket:
     def settimeout(self, seconds: float | None) -> None:
         """Set how long ``receive`` waits; None waits for ever."""
         self._socket.settimeout(seconds)
+
+    def watch_over(self, patience_s: float) -> None:
+        """Let the kernel end the conversation when the peer's host was silent for so long."""
+        watch_over(self._socket, patience_s)
 
     def send(self, *messages: Message) -> None:
         """Send messages as one frame."""
@@ -108,8 +118,10 @@ class FrameSocket:
                 if not data:
                     raise ClusterError(self._gone("it hung up"))
                 self._ready.extend(self._frames.feed(data))
-            except (OSError, ProtocolError) as error:
+            except OSError as error:
                 raise ClusterError(self._gone(error)) from error
+            except ProtocolError as error:
+                raise GarbledError(self._gone(error)) from error
         got, payload = self._ready.pop(0)
         if got != kind:
             raise ClusterError(self._gone("it sent a frame of the wrong kind"))
@@ -123,9 +135,9 @@ class FrameSocket:
             if not frames:
                 frames = list(self._frames.feed(self.receive_bytes(payload_size(data))))
         except ProtocolError as error:
-            raise ClusterError(self._gone(error)) from error
+            raise GarbledError(self._gone(error)) from error
         if not frames or frames[0][0] != kind:
-            raise ClusterError(self._gone("it sent a frame of the wrong kind"))
+            raise GarbledError(self._gone("it sent a frame of the wrong kind"))
         return frames[0][1]
 
     def receive_bytes(self, length: int) -> bytearray:

@@ -75,6 +75,7 @@ def test_a_short_payload_is_one_frame() -> None:
     assert len(pack_control(b"abcd", 2)) == 4 + 2 * HEADER_SIZE
 
 
+@pytest.mark.fault(60)
 @given(st.binary(min_size=1, max_size=30), st.integers(0, 8 * (HEADER_SIZE + 30) - 1))
 def test_no_flipped_bit_changes_a_payload(payload: bytes, bit: int) -> None:
     frame = bytearray(pack_frame(payload))
@@ -88,6 +89,7 @@ def test_no_flipped_bit_changes_a_payload(payload: bytes, bit: int) -> None:
     assert came == [] or (came == [(RAW, payload)] and bit // 8 == 3)
 
 
+@pytest.mark.fault(55)
 @pytest.mark.parametrize(
     ("frame", "said"),
     [
@@ -105,6 +107,7 @@ def test_a_bad_header_is_refused_before_its_payload(frame: bytes, said: str) -> 
         list(FrameDecoder().feed(frame))
 
 
+@pytest.mark.fault(55)
 def test_nothing_is_allocated_by_a_declared_length() -> None:
     decoder = opened()
     tracemalloc.start()

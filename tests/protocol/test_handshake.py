@@ -68,6 +68,7 @@ def test_a_connector_with_another_token_is_found_out() -> None:
         other.verify(one.prove(real.challenge(one.hello())))
 
 
+@pytest.mark.fault(58)
 def test_a_recorded_handshake_cannot_be_played_again() -> None:
     one, other = connector(), acceptor()
     hello = one.hello()
@@ -84,6 +85,7 @@ def test_a_recorded_challenge_cannot_be_played_again() -> None:
         connector(letter="d").prove(recorded)
 
 
+@pytest.mark.fault(58)
 def test_a_challenge_cannot_be_reflected_as_a_proof() -> None:
     """Who knows nothing lets the acceptor prove itself, and offers that as his own proof."""
     other = acceptor()
@@ -152,9 +154,32 @@ def test_garbage_never_passes(garbage: bytes) -> None:
         other.verify(garbage)
 
 
+@pytest.mark.fault(57)
 @given(st.binary(min_size=32, max_size=32))
 def test_a_guessed_proof_never_passes(guess: bytes) -> None:
     other = acceptor()
     other.challenge(connector().hello())
     with pytest.raises(SecurityError):
         other.verify(msgspec.msgpack.encode(Proof(guess)))
+
+
+def test_both_sides_have_one_key_of_their_own() -> None:
+    """It signs their heartbeats: another handshake of the same two gives another one."""
+    keys = set()
+    for letter in "abc":
+        one, other = connector(letter=letter), acceptor(letter=letter.upper())
+        assert one.session_key == other.session_key == b""
+        other.verify(one.prove(other.challenge(one.hello())))
+        assert one.session_key == other.session_key
+        assert len(one.session_key) == 32
+        keys.add(one.session_key)
+    assert len(keys) == 3
+    assert TOKEN not in keys
+
+
+def test_who_does_not_know_the_token_gets_no_key() -> None:
+    one, other, real = connector(OTHER), acceptor(), acceptor(OTHER)
+    other.challenge(one.hello())
+    with pytest.raises(SecurityError):
+        other.verify(one.prove(real.challenge(one.hello())))
+    assert other.session_key == b""

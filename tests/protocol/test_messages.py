@@ -12,32 +12,43 @@ from hypothesis import strategies as st
 from mrkernel.data.splits import FileSplit, MemorySplit
 from mrkernel.errors import RemoteProtocolError
 from mrkernel.ids import JobId, TaskId, WorkerId
+from mrkernel.job.bad_records import BadRecord
 from mrkernel.job.failure import Failure, Frame
 from mrkernel.job.spec import JobSpec
 from mrkernel.protocol import messages
 from mrkernel.protocol.framing import CONTROL, FrameDecoder
 from mrkernel.protocol.messages import (
     Accepted,
+    Adopt,
+    Agreed,
+    Alive,
     Attach,
     AttemptProgress,
     Beat,
+    BeatsHeard,
     BlobPiece,
     CancelAttempt,
     CancelJob,
+    Disown,
+    Disturb,
+    DisturbWorker,
     Ended,
     Failed,
     FetchFailed,
+    FetchFunctions,
     Finished,
     Forget,
     FromClient,
     FromRunner,
     FromWorker,
+    Functions,
     Gather,
     JobInfo,
     JobPrinted,
     Look,
     Message,
     MessageDecoder,
+    Offer,
     PartOutput,
     PartPlace,
     Printed,
@@ -60,33 +71,72 @@ from mrkernel.protocol.messages import (
     Unwatch,
     View,
     Watch,
+    Welcome,
     blob_pieces,
     frame_of,
 )
 
 J, T, W = JobId("j1"), TaskId("map-0"), WorkerId("w1")
 SPEC = JobSpec(name="n", functions="f" * 64, reduce_tasks=2, timeout_s=1.5, python="3.11")
-FAILURE = Failure(kind="user", sentence="s", frames=(Frame("a.py", 3, "mapper", "x"),), hint="h")
+FAILURE = Failure(
+    kind="user",
+    sentence="s",
+    frames=(Frame("a.py", 3, "mapper", "x"),),
+    hint="h",
+    role="mapper",
+    index=4,
+    evidence=b"pickled",
+)
+BAD = BadRecord(task="map-0", index=4, file="/a", offset=9, record="'x'", error="ValueError: x")
+FINISHED = Finished(
+    *(J, T, 1, 2, 3, 4, 0.5, RunOutput((1, 0)), PartOutput("n", 1, 1), {"c": 1}),
+    bad=(BAD,),
+    peak_memory=5,
+)
 
 SAMPLES: dict[type[Message], Message] = {
     type(message): message
     for message in (
-        Register("host", "id", 1, 2, "3.11", "127.0.0.1", 3, "/d"),
+        Register(
+            *("host", "id", 1, 2, "3.11", "127.0.0.1", 3, "/d"),
+            instance="i",
+            previous=W,
+            cluster="c",
+            adopted=("/e",),
+        ),
+        Alive(),
         Beat(1.5, 2, (AttemptProgress(J, T, 1, 2, 3),)),
-        Finished(J, T, 1, 2, 3, 4, 0.5, RunOutput((1, 0)), PartOutput("n", 1, 1), {"c": 1}),
+        FINISHED,
+        Offer((FINISHED,)),
         Failed(J, T, 1, FAILURE),
-        FetchFailed(J, T, 1, 2, 3, W, "why"),
+        FetchFailed(J, T, 1, 2, 3, W, "why", "disk"),
         Printed(J, T, 1, "text", 5),
-        Registered(W, 0.5),
+        Registered(W, 0.5, "c", True, number=7, beat_port=9, dead_s=2.0, lease_s=30.0),
+        BeatsHeard(False),
+        Adopt("/e", (J,), (J,)),
+        Disown("/e", True),
+        Disturb("freeze", 2.5),
         JobInfo(J, SPEC, b"functions"),
         Start(
-            J, T, 1, 0, FileSplit("/a", 0, 1, 2, 3), (RunSource(W, "h", "/", "::1", 1, ((0, 1),)),)
+            *(J, T, 1, 0, FileSplit("/a", 0, 1, 2, 3)),
+            sources=(RunSource(W, "h", "/", "::1", 1, ((0, 1),), JobId("j0")),),
+            careful=True,
+            skip=(3, 5),
         ),
         CancelAttempt(J, T, 1),
         Forget(J, ("b",), True),
         Retire("why"),
         BlobPiece("d", b"data", False, 4),
-        Submit(1, SPEC, (MemorySplit("x", 0, 1, b"p", size=1), FileSplit("/a", 0, 1, 2, 3))),
+        Submit(
+            *(1, SPEC, (MemorySplit("x", 0, 1, b"p", size=1), FileSplit("/a", 0, 1, 2, 3))),
+            key="k",
+            extends=JobId("j0"),
+        ),
+        FetchFunctions(1, J),
+        DisturbWorker(1, W, "slow", 4.0),
+        Welcome("c", 2),
+        Agreed(1),
+        Functions(1, b"functions"),
         CancelJob(J, "why"),
         ReleaseJob(J, True),
         Attach(1, J),
@@ -96,7 +146,9 @@ SAMPLES: dict[type[Message], Message] = {
         Accepted(1, J),
         Refused(1, "why"),
         Ended(
-            J, "n", "failed", "s", 1.0, FAILURE, (PartPlace(0, "n", 1, 1, b"", W, "h", "/", "", 0),)
+            *(J, "n", "failed", "s", 1.0, FAILURE),
+            parts=(PartPlace(0, "n", 1, 1, b"", W, "h", "/", "", 0),),
+            bad=(BAD,),
         ),
         JobPrinted(J, T, W, "text", 1),
         View({"topic": "cluster", "delta": {"seq": 1}}, 1),
