@@ -33,12 +33,16 @@ class PlannedTask:
 
 
 def plan_tasks(
-    spec: JobSpec, splits: Sequence[Split]
+    spec: JobSpec, splits: Sequence[Split], first: int = 0
 ) -> tuple[list[PlannedTask], list[PlannedTask]]:
-    """Return the map tasks, one per split, and the reduce tasks, one per partition."""
+    """Return the map tasks, one per split, and the reduce tasks, one per partition.
+
+    Args:
+        first: number of the first map task; others have those before.
+    """
     maps = [
         PlannedTask(map_task(i), i, split, split.label, split.nbytes)
-        for i, split in enumerate(splits)
+        for i, split in enumerate(splits, first)
     ]
     reduces = [
         PlannedTask(reduce_task(i), i, None, f"partition {i}", 0) for i in range(spec.reduce_tasks)

@@ -27,6 +27,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     schemas: tuple[CsvSchema, ...] = ()  #: of the CSV inputs, to which splits refer by number
     attempts: int = 4  #: tries of a task for crashes and timeouts
     timeout_s: float | None = None  #: seconds without a finished record; None = no limit
+    skip: int = 0  #: bad records, at most, that the job goes on without; 0: the first fails it
+    backup: bool = True  #: whether stragglers get backup attempts
     slot_memory: int | None = None  #: bytes one slot may hold before it spills; None = by machine
     seed: int = 0  #: of ``random`` and ``numpy.random`` in every task, together with its id
     python: str = ""  #: "3.11": closures travel between equal minor versions only

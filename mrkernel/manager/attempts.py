@@ -1,23 +1,27 @@
-"""Attempts: handed out, answered, lost, cancelled; and what that makes of their tasks. Pure.
+"""Attempts: handed out, finished, offered, lost, cancelled; what that makes of their tasks. Pure.
 
 An answer counts only when its attempt still runs on the worker that gives it: whatever was decided
-meanwhile stays decided (fencing). Methods that may end a job say so by returning an ``Ending``.
+meanwhile stays decided (fencing). The first attempt to finish wins and the others are cancelled, so
+a task has one committed attempt, and its counters are that one's. Methods that may end a job say so
+by returning an ``Ending``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from mrkernel.data.splits import MemorySplit
 from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.job.failure import Failure
 from mrkernel.manager.books import Books
+from mrkernel.manager.facts import TaskDone
 from mrkernel.manager.instructions import Close, Send, SendBlob
+from mrkernel.manager.outputs import Outputs
 from mrkernel.manager.policy import smooth
-from mrkernel.manager.records import Job, Task, Worker
+from mrkernel.manager.records import Job, Running, Task, Worker
 from mrkernel.manager.transitions import (
-    JOB_TRANSITIONS,
     TASK_TRANSITIONS,
     JobState,
     JobTrigger,
@@ -26,19 +30,10 @@ from mrkernel.manager.transitions import (
     advance,
 )
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
-    CancelAttempt,
-    Failed,
-    FetchFailed,
-    Finished,
-    JobInfo,
-    RunSource,
-    Start,
-)
+from mrkernel.protocol.messages import CancelAttempt, Finished, JobInfo, Start
 
-#: A map task whose output could not be read so often fails the job: what keeps a reduce task from
-#: its input is not going away, and running the map task for ever would hide it.
-REPEATS = 10
+#: Attempts shorter than this say nothing about the pace of their worker.
+TELLING_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,237 +47,43 @@ class Ending:
 
 
 class Attempts:
-    """The pages about attempts and tasks."""
+    """The pages about attempts."""
 
-    def __init__(self, books: Books) -> None:
+    def __init__(self, books: Books, outputs: Outputs) -> None:
         self._books = books
+        self._outputs = outputs
 
-    def _take(
-        self, worker: Worker, job_id: JobId, task_id: TaskId, attempt: int
-    ) -> tuple[Job, Task] | None:
-        """Free the worker of an attempt; None when that attempt is not running there any more."""
-        if worker.assigned.get((job_id, task_id)) != attempt:
-            return None
-        job = self._books.jobs[job_id]
-        del worker.assigned[job_id, task_id]
-        self._books.loads.changed(worker)
-        job.running -= 1
-        return job, job.tasks[task_id]
+    # --- handed out -------------------------------------------------------------------------------
 
-    def finished(self, worker: Worker, message: Finished, now: float) -> Ending | None:
-        """An attempt ended well: its task is DONE, unless the answer comes too late."""
-        known = self._books.jobs.get(message.job)
-        if known is not None and not _fits(known, message):
-            self._books.say(Close(worker.peer))
-            return None
-        taken = self._take(worker, message.job, message.task, message.attempt)
-        if taken is None:
-            return None
-        job, task = taken
-        started = task.running.pop(message.attempt)[1]
-        advance(task, TASK_TRANSITIONS, TaskTrigger.FINISHED, now, worker.id)
-        task.winner, task.holder = message.attempt, worker.id
-        task.output, task.part = message.output, message.part
-        task.counters = message.counters
-        task.seconds = message.seconds
-        self._books.publish(
-            public.AttemptFinished(
-                at=now,
-                job=job.id,
-                task=task.id,
-                attempt=message.attempt,
-                worker=worker.id,
-                records=message.records,
-                pairs=message.pairs,
-                bytes_in=message.bytes_in,
-                bytes_out=sum(message.output.sizes) if message.output else _part_bytes(message),
-                seconds=message.seconds or now - started,
-            )
-        )
-        for attempt in list(task.running):
-            self.cancel_attempt(job, task, attempt, now)
-        if task.is_map:
-            job.mean_map_s = smooth(job.mean_map_s, message.seconds)
-            job.maps_left -= 1
-            if job.reduces and len(self._books.hosts) > 1:
-                job.fresh.append(task)
-            if not job.maps_left:
-                return self.maps_done(job, now)
-        else:
-            job.mean_reduce_s = smooth(job.mean_reduce_s, message.seconds)
-            job.reduces_left -= 1
-            if not job.reduces_left:  # maps that run again for nobody are cancelled
-                return Ending(job, JobTrigger.ALL_DONE)
-        return None
-
-    def maps_done(self, job: Job, now: float) -> Ending | None:
-        """All maps are DONE: the reduces that waited for them are ready."""
-        for task in job.reduces:
-            if task.state is TaskState.WAITING:
-                advance(task, TASK_TRANSITIONS, TaskTrigger.INPUTS_READY, now)
-                job.ready_reduces.append(task)
-        if not job.reduces_left and job.state is JobState.RUNNING:
-            return Ending(job, JobTrigger.ALL_DONE)
-        return None
-
-    def failed(self, worker: Worker, message: Failed, now: float) -> Ending | None:
-        """An attempt failed: its task runs again, or the job is over; ``kind`` decides."""
-        failure = message.failure
-        taken = self._take(worker, message.job, message.task, message.attempt)
-        if taken is None:
-            return None
-        job, task = taken
-        del task.running[message.attempt]
-        if failure.kind == "environment":
-            task.faults += 1
-        else:
-            task.crashes += 1
-        task.failed_on.add(worker.id)
-        self._books.publish(
-            public.AttemptFailed(
-                at=now,
-                job=job.id,
-                task=task.id,
-                attempt=message.attempt,
-                worker=worker.id,
-                sentence=failure.sentence,
-            )
-        )
-        if failure.kind in ("user", "input"):
-            return Ending(job, JobTrigger.TASK_FAILED, f"{task.id}: {failure.sentence}", failure)
-        if task.crashes >= job.spec.attempts or (
-            # A worker's bad disk is not the task's fault; but when all of them fail alike, there
-            # is nobody left to hope for.
-            task.faults >= job.spec.attempts and task.failed_on.issuperset(self._books.workers)
-        ):
-            times = task.crashes + task.faults
-            often = f"{times} times, last on" if times > 1 else "on"
-            sentence = f"{task.id} failed {often} {worker.id}: {failure.sentence}"
-            return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)
-        self.requeue(job, task, now, failure.sentence)
-        return None
-
-    def fetch_failed(self, worker: Worker, message: FetchFailed, now: float) -> Ending | None:
-        """A reduce attempt could not read a run: the map that wrote it runs again."""
-        known = self._books.jobs.get(message.job)
-        if known is not None and not 0 <= message.map_index < len(known.maps):
-            self._books.say(Close(worker.peer))
-            return None
-        taken = self._take(worker, message.job, message.task, message.attempt)
-        if taken is None:
-            return None
-        job, task = taken
-        del task.running[message.attempt]
-        self.requeue(job, task, now, message.reason)
-        self._books.publish(
-            public.AttemptLost(
-                at=now,
-                job=job.id,
-                task=task.id,
-                attempt=message.attempt,
-                worker=worker.id,
-                cause=message.reason,
-            )
-        )
-        source = job.maps[message.map_index]
-        if source.state is not TaskState.DONE or source.winner != message.map_attempt:
-            return None  # known to be lost already: its worker's death was noticed first
-        source.repeats += 1
-        if source.repeats >= REPEATS:
-            sentence = (
-                f"the output of {source.id} could not be read {source.repeats} times, last by "
-                f"{task.id} on {worker.id} from {message.worker}: {message.reason}"
-            )
-            failure = Failure(kind="environment", sentence=sentence)
-            return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)
-        self._lose_outputs(job, [source], message.reason, now)
-        self._books.publish(
-            public.OutputLost(at=now, job=job.id, worker=message.worker, tasks=(source.id,))
-        )
-        return None
-
-    def _lose_attempt(self, job: Job, task: Task, attempt: int, why: str, now: float) -> None:
-        """An attempt died with its worker."""
-        worker_id, _ = task.running.pop(attempt)
-        job.running -= 1
-        self.requeue(job, task, now, why)
-        self._books.publish(
-            public.AttemptLost(
-                at=now, job=job.id, task=task.id, attempt=attempt, worker=worker_id, cause=why
-            )
-        )
-
-    def cancel_attempt(self, job: Job, task: Task, attempt: int, now: float) -> None:
-        """Stop an attempt whose answer is not wanted any more."""
-        worker_id, _ = task.running.pop(attempt)
-        worker = self._books.workers[worker_id]
-        del worker.assigned[job.id, task.id]
-        self._books.loads.changed(worker)
-        job.running -= 1
-        self._books.say(Send(worker.peer, CancelAttempt(job.id, task.id, attempt)))
-        self._books.publish(
-            public.AttemptLost(
-                at=now,
-                job=job.id,
-                task=task.id,
-                attempt=attempt,
-                worker=worker_id,
-                cause="cancelled",
-            )
-        )
-
-    def requeue(self, job: Job, task: Task, now: float, why: str) -> None:
-        """Put a task whose attempt is over back into its line."""
-        if task.running:
-            return  # another attempt of it still runs
-        advance(task, TASK_TRANSITIONS, TaskTrigger.REQUEUED, now, why)
-        self._queue(job, task, now)
-
-    def _queue(self, job: Job, task: Task, now: float) -> None:
-        """Put a READY task at the head of its line: others may be waiting for it."""
-        if task.is_map:
-            job.ready_maps.appendleft(task)
-        elif job.maps_left:
-            advance(task, TASK_TRANSITIONS, TaskTrigger.INPUTS_LOST, now)
-        else:
-            job.ready_reduces.appendleft(task)
-
-    def _lose_outputs(self, job: Job, tasks: list[Task], why: str, now: float) -> None:
-        """Finished work is gone; what waits for it waits again."""
-        for task in tasks:
-            advance(task, TASK_TRANSITIONS, TaskTrigger.OUTPUT_LOST, now, why)
-            task.winner, task.holder, task.output, task.part = 0, None, None, None
-            if task.is_map:
-                job.maps_left += 1
-            else:
-                job.reduces_left += 1
-        if tasks and job.state is JobState.DONE:
-            advance(job, JOB_TRANSITIONS, JobTrigger.RESULT_LOST, now, why)
-            self._books.running[job.id] = job
-        for task in tasks:
-            self._queue(job, task, now)
-        if job.maps_left:
-            for task in job.reduces:
-                if task.state is TaskState.READY:
-                    advance(task, TASK_TRANSITIONS, TaskTrigger.INPUTS_LOST, now, why)
-
-    def start(self, job: Job, task: Task, worker: Worker, now: float) -> None:
-        """Hand a READY task to a worker, with all it needs and has not got yet."""
+    def start(
+        self, job: Job, task: Task, worker: Worker, now: float, *, backup: bool = False
+    ) -> None:
+        """Hand a task to a worker, with all it needs and has not got yet."""
         task.attempts += 1
         advance(task, TASK_TRANSITIONS, TaskTrigger.STARTED, now, worker.id)
-        task.running[task.attempts] = (worker.id, now)
+        # What waits in a worker behind other attempts has not begun: its first progress says when.
+        begun = now if len(worker.assigned) < worker.info.slots else 0.0
+        task.running[task.attempts] = Running(worker.id, now, begun, moved=now, backup=backup)
         worker.assigned[job.id, task.id] = task.attempts
         self._books.loads.changed(worker)
         job.running += 1
+        job.moved_at = now
         self.introduce(job, worker)
         if isinstance(task.split, MemorySplit) and task.split.blob:
             self._send_blob(worker, task.split.blob)
-        start = Start(job.id, task.id, task.attempts, task.index, task.split, carry=job.carry)
-        if not task.is_map:
+        if task.is_map:
+            start = Start(
+                *(job.id, task.id, task.attempts, task.index, task.split),
+                carry=job.carry,
+                careful=task.careful,
+                skip=tuple(sorted(task.skip)),
+            )
+        else:
             start = Start(
                 *(job.id, task.id, task.attempts, task.index),
-                sources=self._sources(job, task.index),
-                carried=tuple(_carried(job, task.index)),
+                sources=self._outputs.sources(job, task.index),
+                carried=self._outputs.carried(job, task.index),
+                careful=task.careful,
             )
         self._books.say(Send(worker.peer, start))
         self._books.publish(
@@ -293,6 +94,7 @@ class Attempts:
                 attempt=task.attempts,
                 worker=worker.id,
                 input=task.label,
+                backup=backup,
             )
         )
 
@@ -308,67 +110,190 @@ class Attempts:
             worker.blobs.add(digest)
             self._books.say(SendBlob(worker.peer, digest))
 
-    def _sources(self, job: Job, partition: int) -> tuple[RunSource, ...]:
-        """Who holds what of one partition; runs that are empty there, or carried, are left out."""
-        runs: dict[WorkerId, list[tuple[int, int]]] = {}
-        for task in job.maps:
-            assert task.holder is not None
-            output = task.output
-            if output is not None and output.data is None and output.sizes[partition]:
-                runs.setdefault(task.holder, []).append((task.index, task.winner))
-        sources = []
-        for worker_id, held in runs.items():
-            sources.append(self._books.workers[worker_id].source(tuple(held)))
-        return tuple(sources)
+    # --- finished ---------------------------------------------------------------------------------
 
-    def _lost_outputs(self, job: Job) -> list[Task]:
-        """Finished tasks whose output died with its worker and is needed.
+    def take(
+        self, worker: Worker, job_id: JobId, task_id: TaskId, attempt: int
+    ) -> tuple[Job, Task, Running] | None:
+        """End an attempt; None when it is not running on that worker any more."""
+        if worker.assigned.get((job_id, task_id)) != attempt:
+            return None
+        job = self._books.jobs[job_id]
+        task = job.tasks[task_id]
+        del worker.assigned[job_id, task_id]
+        self._books.loads.changed(worker)
+        job.running -= 1
+        return job, task, task.running.pop(attempt)
 
-        A part of the result that is lost opens its reduce task again, and that one needs the
-        outputs of maps which nobody wanted any more when their worker died.
-        """
-        parts = [task for task in job.result_tasks if self._books.is_lost(task)]
-        if job.map_only:
-            return parts
-        reopened = set(parts)
-        opened = [
-            task.index
-            for task in job.reduces
-            if task.state is not TaskState.DONE or task in reopened
-        ]
-        maps = [
-            task
-            for task in job.maps
-            if task.output is not None
-            and task.output.data is None
-            and task.holder not in self._books.workers
-            and any(task.output.sizes[index] for index in opened)
-        ]
-        return maps + parts
+    def finished(self, worker: Worker, message: Finished, now: float) -> Ending | None:
+        """An attempt ended well: its task is DONE, unless the answer comes too late."""
+        known = self._books.jobs.get(message.job)
+        if known is not None and not _fits(known, message):
+            self._books.say(Close(worker.peer))
+            return None
+        taken = self.take(worker, message.job, message.task, message.attempt)
+        if taken is None:
+            return None
+        job, task, running = taken
+        seconds = message.seconds or now - running.at
+        durations = job.map_durations if task.is_map else job.reduce_durations
+        if seconds > TELLING_S and len(durations) > 2:
+            worker.pace = smooth(worker.pace, seconds / durations.median, 0.5)
+        durations.add(seconds)
+        saved_s = self._overtaken(task, now) if running.backup else 0.0
+        return self._commit(job, task, message, worker, now, saved_s)
+
+    def offered(self, worker: Worker, message: Finished, now: float) -> Ending | None:
+        """An attempt ended well while no manager heard it: it counts if its task is not DONE."""
+        job = self._books.jobs.get(message.job)
+        if job is None or job.state is not JobState.RUNNING:
+            return None
+        if not _fits(job, message):
+            self._books.say(Close(worker.peer))
+            return None
+        task = job.tasks[message.task]
+        if task.state is TaskState.DONE or message.attempt in task.unreadable:
+            return None
+        task.attempts = max(task.attempts, message.attempt)
+        if task.state is TaskState.READY:
+            (job.ready_maps if task.is_map else job.ready_reduces).remove(task)
+        return self._commit(job, task, message, worker, now, 0.0)
+
+    def _commit(
+        self, job: Job, task: Task, message: Finished, worker: Worker, now: float, saved_s: float
+    ) -> Ending | None:
+        store = worker.store.id
+        output = message.output
+        if output is not None and task.used_digest and output.digest not in (0, task.used_digest):
+            if task.state is TaskState.RUNNING:
+                self.requeue(job, task, now, "another output")
+            else:
+                self.queue(job, task, now)
+            return _not_deterministic(job, task)
+        if message.bad and task.skip:
+            # Who passes over a record does not know what became of those who did not.
+            bad = [b if b.error else replace(b, error=task.skip[b.index]) for b in message.bad]
+            message = replace(message, bad=tuple(bad))
+        self._books.record(TaskDone(store, message, now))
+        self.commit(job, task, message, store, now)
+        self._books.publish(done_event(job, message, worker.id, now, saved_s))
+        for attempt in list(task.running):
+            self.cancel_attempt(job, task, attempt, now)
+        if job.skipped > job.spec.skip:
+            return _too_many_bad(job)
+        if task.is_map:
+            if job.reduces and len(self._books.hosts) > 1:
+                job.fresh.append(task)
+            return None if job.maps_left else self.maps_done(job, now)
+        # Maps that run again for nobody are cancelled.
+        return None if job.reduces_left else Ending(job, JobTrigger.ALL_DONE)
+
+    def commit(self, job: Job, task: Task, message: Finished, store: WorkerId, now: float) -> None:
+        """Put down that an attempt finished its task; also of one that the journal knows."""
+        advance(task, TASK_TRANSITIONS, TaskTrigger.FINISHED, now, store)
+        task.attempts = max(task.attempts, message.attempt)
+        task.winner, task.holder, task.origin = message.attempt, store, JobId("")
+        task.finished, task.used_digest = message, 0
+        task.output, task.part = message.output, message.part
+        task.counters, task.seconds = message.counters, message.seconds
+        if task.run_in_file:
+            job.holders[store] += 1
+        job.skipped += len(message.bad) - len(task.bad)
+        task.bad = message.bad
+        job.moved_at = now
+        if task.is_map:
+            job.mean_map_s = smooth(job.mean_map_s, message.seconds)
+            job.maps_left -= 1
+        else:
+            job.mean_reduce_s = smooth(job.mean_reduce_s, message.seconds)
+            job.reduces_left -= 1
+
+    def maps_done(self, job: Job, now: float) -> Ending | None:
+        """All maps are DONE: the reduces that waited for them are ready."""
+        for task in job.reduces:
+            if task.state is TaskState.WAITING:
+                advance(task, TASK_TRANSITIONS, TaskTrigger.INPUTS_READY, now)
+                job.ready_reduces.append(task)
+        if not job.reduces_left and job.state is JobState.RUNNING:
+            return Ending(job, JobTrigger.ALL_DONE)
+        return None
+
+    def _overtaken(self, task: Task, now: float) -> float:
+        """Say how long the attempt that a backup overtook would have run on, at its pace."""
+        for running in task.running.values():
+            if task.input_bytes and running.begun and running.bytes:
+                left = max(0, task.input_bytes - running.bytes)
+                return (now - running.begun) * left / running.bytes
+        return 0.0
+
+    # --- lost, cancelled --------------------------------------------------------------------------
 
     def lose_worker(self, job: Job, worker: Worker, now: float) -> None:
-        """Take from a job all that a dead worker did for it, and what it was at."""
-        why = f"worker {worker.id} died"
-        lost = self._lost_outputs(job)
-        if lost:
-            self._lose_outputs(job, lost, why, now)
-            names = tuple(task.id for task in lost)
-            self._books.publish(
-                public.OutputLost(at=now, job=job.id, worker=worker.id, tasks=names)
-            )
-        # Last, so that they stand at the head of the line: what was running runs again first.
+        """Take from a job what a dead worker was at."""
         for job_id, task_id in list(worker.assigned):
-            if job_id == job.id:
-                attempt = worker.assigned[job_id, task_id]
-                self._lose_attempt(job, job.tasks[task_id], attempt, why, now)
+            if job_id != job.id:
+                continue
+            task = job.tasks[task_id]
+            attempt = worker.assigned[job_id, task_id]
+            del task.running[attempt]
+            task.losses += 1
+            job.running -= 1
+            why = f"worker {worker.id} died"
+            self.requeue(job, task, now, why)
+            self.tell_lost(job, task, attempt, worker.id, why, now)
+
+    def cancel_attempt(self, job: Job, task: Task, attempt: int, now: float) -> None:
+        """Stop an attempt whose answer is not wanted any more."""
+        running = task.running.pop(attempt)
+        worker = self._books.workers[running.worker]
+        del worker.assigned[job.id, task.id]
+        self._books.loads.changed(worker)
+        job.running -= 1
+        self._books.say(Send(worker.peer, CancelAttempt(job.id, task.id, attempt)))
+        self.tell_lost(job, task, attempt, worker.id, "cancelled", now)
+
+    def tell_lost(
+        self, job: Job, task: Task, attempt: int, worker: WorkerId, cause: str, now: float
+    ) -> None:
+        """Tell the views of an attempt that was taken away."""
+        self._books.publish(
+            public.AttemptLost(
+                at=now, job=job.id, task=task.id, attempt=attempt, worker=worker, cause=cause
+            )
+        )
+
+    def requeue(self, job: Job, task: Task, now: float, why: str) -> None:
+        """Put a task whose attempt is over back into its line."""
+        if task.running:
+            return  # another attempt of it still runs
+        advance(task, TASK_TRANSITIONS, TaskTrigger.REQUEUED, now, why)
+        self.queue(job, task, now)
+
+    def queue(self, job: Job, task: Task, now: float) -> None:
+        """Put a READY task at the head of its line: others may be waiting for it."""
+        self._outputs.queue(job, task, now)
 
 
-def _carried(job: Job, partition: int) -> Iterator[tuple[int, bytes]]:
-    """Give the runs that came along with the reports of their maps, where they hold something."""
-    for task in job.maps:
-        output = task.output
-        if output is not None and output.data is not None and output.sizes[partition]:
-            yield task.index, output.data
+def done_event(
+    job: Job, message: Finished, worker: WorkerId, now: float, saved_s: float = 0.0
+) -> public.AttemptFinished:
+    """Make the public event of a task that is done."""
+    part = message.part
+    return public.AttemptFinished(
+        at=now,
+        job=job.id,
+        task=message.task,
+        attempt=message.attempt,
+        worker=worker,
+        records=message.records,
+        pairs=message.pairs,
+        bytes_in=message.bytes_in,
+        bytes_out=sum(message.output.sizes) if message.output else part.nbytes if part else 0,
+        seconds=message.seconds,
+        bad=len(message.bad),
+        peak_memory=message.peak_memory,
+        saved_s=saved_s,
+    )
 
 
 def _fits(job: Job, message: Finished) -> bool:
@@ -384,5 +309,30 @@ def _fits(job: Job, message: Finished) -> bool:
     )
 
 
-def _part_bytes(message: Finished) -> int:
-    return message.part.nbytes if message.part else 0
+def _not_deterministic(job: Job, task: Task) -> Ending:
+    sentence = (
+        f"the mapper is not deterministic: {task.id} had to run again because its output was lost, "
+        "and gave other pairs than reduce tasks had used already, so the result would be "
+        "wrong; make the mapper depend on its record alone (no clock, no chance but `random`, "
+        "no order of sets), and run the job again"
+    )
+    failure = Failure(kind="user", sentence=sentence, role="mapper")
+    return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)
+
+
+def _too_many_bad(job: Job) -> Ending:
+    bad = [record for task in job.maps for record in task.bad]
+    first = bad[0]
+    sentence = (
+        f"{len(bad):,} bad records, and --on-error skip:{job.spec.skip} goes on without "
+        f"{job.spec.skip:,}; the first is at {first.offset:,} of {first.file}: {first.error}"
+    )
+    failure = Failure(
+        kind="user",
+        sentence=sentence,
+        role="mapper",
+        record=first.record,
+        where=f"{first.file}, {first.offset:,}",
+        hint="mend the mapper, or allow more with --on-error skip:N",
+    )
+    return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)

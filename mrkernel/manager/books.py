@@ -10,9 +10,10 @@ from collections import Counter
 
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.events import PeerId
+from mrkernel.manager.facts import AnyFact
 from mrkernel.manager.instructions import Instruction, Publish, Send
 from mrkernel.manager.loads import Loads
-from mrkernel.manager.records import Job, Task, Worker
+from mrkernel.manager.records import Job, Store, Task, Worker
 from mrkernel.monitor import events as public
 from mrkernel.protocol.messages import Refused
 
@@ -22,12 +23,17 @@ class Books:
 
     def __init__(self) -> None:
         self.workers: dict[WorkerId, Worker] = {}  #: those not dead
+        self.stores: dict[WorkerId, Store] = {}  #: those that may still be read
+        self.orphans: dict[WorkerId, Store] = {}  #: those of them that nobody keeps now
         self.loads = Loads(self.workers)
         self.hosts: Counter[str] = Counter()  #: workers on each host
         self.jobs: dict[JobId, Job] = {}  #: until they are forgotten, in order of arrival
         self.running: dict[JobId, Job] = {}  #: those of them that are RUNNING
+        self.workers_seen = 0  #: their numbers go on after a restart, and so do those of jobs
+        self.jobs_seen = 0
         self.blobs: set[str] = set()  #: digests the shell holds
         self._out: list[Instruction] = []
+        self._facts: list[AnyFact] = []
 
     def say(self, instruction: Instruction) -> None:
         """Put an instruction behind those before."""
@@ -36,6 +42,15 @@ class Books:
     def take_instructions(self) -> list[Instruction]:
         """Return the instructions since the last call."""
         out, self._out = self._out, []
+        return out
+
+    def record(self, fact: AnyFact) -> None:
+        """Put down what must be known after a restart."""
+        self._facts.append(fact)
+
+    def take_facts(self) -> list[AnyFact]:
+        """Return the facts since the last call."""
+        out, self._facts = self._facts, []
         return out
 
     def publish(self, event: public.AnyEvent) -> None:
@@ -50,8 +65,11 @@ class Books:
         """Answer a client's request with no."""
         self._out.append(Send(peer, Refused(ticket, sentence)))
 
+    def wanted(self) -> tuple[tuple[JobId, ...], tuple[JobId, ...]]:
+        """Say of which jobs files are wanted, and of which of these only the result's."""
+        jobs = self.jobs.values()
+        return tuple(self.jobs), tuple(job.id for job in jobs if job.delivered)
+
     def is_lost(self, task: Task) -> bool:
-        """Whether the only copy of a DONE task's result part died with its worker."""
-        part = task.part
-        kept_there = part is not None and part.pairs > 0 and part.data is None
-        return kept_there and task.holder not in self.workers
+        """Whether the only copy of a DONE task's result part is gone."""
+        return task.part_in_file and task.holder not in self.stores

@@ -49,8 +49,26 @@ class PeerLost:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A fresh, authentic datagram of a worker came."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEnded:
+    """A worker server on this host ended; whoever started it saw how.
+
+    It comes shortly before or after the end of its connection.
+    """
+
+    pid: int
+    cause: str  #: "was killed (SIGKILL)"
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time went by; sent a few times a beat."""
 
 
-Event = PeerJoined | Received | BlobStored | PeerLost | Tick
+Event = PeerJoined | Received | BlobStored | PeerLost | Heartbeat | ProcessEnded | Tick

@@ -8,7 +8,7 @@ they fetch is a copy that only they know of: what counts as the place of an outp
 
 from __future__ import annotations
 
-from mrkernel.ids import WorkerId
+from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.attempts import Attempts
 from mrkernel.manager.books import Books
 from mrkernel.manager.instructions import Send
@@ -39,18 +39,19 @@ class Gathering:
         held: dict[WorkerId, list[Task]] = {}
         for task in fresh:
             # It may have been lost since, and its worker with it.
-            if task.state is TaskState.DONE and task.holder in self._books.workers:
-                held.setdefault(task.holder, []).append(task)
+            store = self._books.stores.get(task.holder) if task.holder else None
+            if task.state is TaskState.DONE and store is not None and store.keeper is not None:
+                held.setdefault(store.id, []).append(task)
         for worker_id, partitions in wanted.items():
             worker = self._books.workers[worker_id]
             sources = []
             for holder_id, tasks in held.items():
-                holder = self._books.workers[holder_id]
+                store = self._books.stores[holder_id]
                 runs = tuple(
                     (task.index, task.winner) for task in tasks if _has_some(task, partitions)
                 )
-                if runs and holder.info.host_id != worker.info.host_id:
-                    sources.append(holder.source(runs))
+                if runs and store.host_id != worker.info.host_id:
+                    sources.append(store.source(runs, JobId("")))
             if sources:
                 self._attempts.introduce(job, worker)
                 message = Gather(job.id, tuple(partitions), tuple(sources))

@@ -26,6 +26,26 @@ class SendBlob:
 
 
 @dataclass(frozen=True, slots=True)
+class SendFunctions:
+    """Answer a client's ``FetchFunctions`` with a stored blob."""
+
+    peer: PeerId
+    ticket: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectHeartbeats:
+    """Take datagrams of this number for signs of life of a peer from now on.
+
+    Its registration is answered after it, with the port.
+    """
+
+    peer: PeerId
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class SendView:
     """Send the view of a topic to a peer: once (``ticket`` > 0), or from now on."""
 
@@ -63,4 +83,14 @@ class Publish:
     event: AnyEvent
 
 
-Instruction = Send | SendBlob | SendView | StopView | DropBlob | Close | Publish
+Instruction = (
+    Send
+    | SendBlob
+    | SendFunctions
+    | ExpectHeartbeats
+    | SendView
+    | StopView
+    | DropBlob
+    | Close
+    | Publish
+)

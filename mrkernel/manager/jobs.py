@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Literal
 
 from msgspec.structs import replace
 
 from mrkernel.data.splits import MemorySplit
 from mrkernel.ids import JobId
+from mrkernel.job.failure import Failure
 from mrkernel.job.plan import plan_tasks
 from mrkernel.job.spec import JobSpec
-from mrkernel.manager.attempts import Attempts, Ending
+from mrkernel.manager.attempts import Attempts, Ending, done_event
 from mrkernel.manager.books import Books
 from mrkernel.manager.events import PeerId
-from mrkernel.manager.instructions import DropBlob, Send
+from mrkernel.manager.facts import JobGone, JobLetGo, JobOver, JobTaken
+from mrkernel.manager.instructions import DropBlob, Send, SendFunctions
 from mrkernel.manager.policy import carried_bytes
 from mrkernel.manager.records import Job, Task, Worker
+from mrkernel.manager.stores import Stores
 from mrkernel.manager.transitions import (
     JOB_TRANSITIONS,
     JobState,
@@ -41,6 +45,11 @@ ENDED_JOBS_KEPT = 100
 #: More is a slip, such as a split size in MB given in bytes, and would end the manager for all.
 MOST_TASKS = 200_000
 MOST_SHARES = 50_000_000
+OUTCOMES: dict[JobState, Literal["done", "failed", "cancelled"]] = {
+    JobState.DONE: "done",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+}
 #: Characters of a job's output kept for those who attach later and for ``mrkernel logs``.
 PRINTED_KEPT = 1 << 20
 
@@ -52,11 +61,12 @@ class Jobs:
         python: minor version whose closures this cluster runs, "3.11".
     """
 
-    def __init__(self, books: Books, attempts: Attempts, python: str) -> None:
+    def __init__(self, books: Books, attempts: Attempts, stores: Stores, python: str) -> None:
         self._books = books
         self._attempts = attempts
+        self._stores = stores
         self._python = python
-        self._seen = 0
+        self._by_key: dict[str, Job] = {}  #: of submissions that may be sent again
         self._offered: dict[PeerId, Counter[str]] = {}  #: blobs sent for jobs still to come
 
     def blob_stored(self, peer: PeerId, digest: str) -> None:
@@ -77,37 +87,65 @@ class Jobs:
             self.end(Ending(job, JobTrigger.CANCELLED, reason), now)
 
     def submit(self, peer: PeerId, message: Submit, now: float) -> None:
-        """Accept a job, or say why not."""
+        """Accept a job, or say why not; one that is sent again is the same job."""
+        known = self._by_key.get(message.key)
+        if known is not None:
+            # Its client lost us before it heard that the job was accepted.
+            self._forget_offer(peer, known.blobs)
+            self.attach(peer, message.ticket, known.id)
+            return
         spec, splits = message.spec, message.splits
         digests = {s.blob for s in splits if isinstance(s, MemorySplit) and s.blob}
         digests.add(spec.functions)
         refusal = "" if spec.in_process else self._refusal(spec, digests, len(splits))
-        offered = self._offered.get(peer)
-        if offered is not None:
-            # What was sent for a job to come is that job's now, or nobody's.
-            offered.subtract(digests)
-            self._offered[peer] = +offered
+        refusal = refusal or (self._no_extension(message) if message.extends else "")
+        self._forget_offer(peer, digests)
         if refusal:
             self._books.refuse(peer, message.ticket, refusal)
             self._drop(digests)
             return
-        self._seen += 1
-        job_id = JobId(f"j{self._seen}")
-        planned_maps, planned_reduces = plan_tasks(spec, splits)
-        maps = [Task.planned(plan, TaskState.READY) for plan in planned_maps]
-        reduces = [Task.planned(plan, TaskState.WAITING) for plan in planned_reduces]
-        carry = carried_bytes(len(maps), len(reduces))
-        job = Job(job_id, spec, maps, reduces, frozenset(digests), now, carry)
-        job.tasks = {task.id: task for task in (*maps, *reduces)}
-        job.ready_maps.extend(maps)
-        job.maps_left, job.reduces_left = len(maps), len(reduces)
+        fact = JobTaken(
+            job=JobId(f"j{self._books.jobs_seen + 1}"),
+            number=self._books.jobs_seen + 1,
+            spec=spec,
+            splits=splits,
+            blobs=tuple(sorted(digests)),
+            key=message.key,
+            extends=message.extends,
+            at=now,
+        )
+        self._books.record(fact)
+        job = self.take(fact, now)
         job.watchers[peer] = None
-        self._books.jobs[job_id] = self._books.running[job_id] = job
-        self._books.say(Send(peer, Accepted(message.ticket, job_id)))
+        self._books.say(Send(peer, Accepted(message.ticket, job.id)))
+        ending = None if job.maps_left else self._attempts.maps_done(job, now)
+        if ending is not None:
+            self.end(ending, now)
+
+    def take(self, fact: JobTaken, now: float) -> Job:
+        """Put down a job that was accepted, also one that the journal knows."""
+        self._books.jobs_seen = fact.number
+        spec = fact.spec
+        base = self._books.jobs.get(fact.extends) if fact.extends and not fact.whole else None
+        kept = base.maps if base is not None else []
+        planned_maps, planned_reduces = plan_tasks(spec, fact.splits, first=len(kept))
+        maps = [_taken_over(task, fact) for task in kept]
+        maps += [Task.planned(plan, TaskState.READY) for plan in planned_maps]
+        reduces = [Task.planned(plan, TaskState.WAITING) for plan in planned_reduces]
+        job = Job(fact.job, spec, maps, reduces, frozenset(fact.blobs), fact.at)
+        job.number, job.key, job.extends, job.moved_at = fact.number, fact.key, fact.extends, now
+        job.carry = carried_bytes(len(maps), len(reduces))
+        job.tasks = {task.id: task for task in (*maps, *reduces)}
+        job.holders.update(task.holder for task in maps if task.holder and task.run_in_file)
+        job.ready_maps.extend(task for task in maps if task.state is TaskState.READY)
+        job.maps_left, job.reduces_left = len(job.ready_maps), len(reduces)
+        self._books.jobs[job.id] = self._books.running[job.id] = job
+        if job.key:
+            self._by_key[job.key] = job
         self._books.publish(
             public.JobAccepted(
-                at=now,
-                job=job_id,
+                at=fact.at,
+                job=job.id,
                 name=spec.name,
                 maps=len(maps),
                 reduces=len(reduces),
@@ -115,9 +153,32 @@ class Jobs:
                 functions=spec.functions_label,
             )
         )
-        ending = None if maps else self._attempts.maps_done(job, now)
-        if ending is not None:
-            self.end(ending, now)
+        for task in maps:
+            task.skip.update(fact.skips.get(task.id, {}))
+            if task.finished is not None and task.holder is not None:
+                self._books.publish(done_event(job, task.finished, task.holder, fact.at))
+        return job
+
+    def _forget_offer(self, peer: PeerId, digests: Iterable[str]) -> None:
+        """What was sent for a job to come is that job's now, or nobody's."""
+        offered = self._offered.get(peer)
+        if offered is not None:
+            offered.subtract(digests)
+            self._offered[peer] = +offered
+
+    def _no_extension(self, message: Submit) -> str:
+        """Say why a job cannot be taken up once more; "" when it can."""
+        base = self._books.jobs.get(message.extends)
+        if base is None:
+            return self.no_such_job(message.extends)
+        if base.state is not JobState.DONE or base.delivered:
+            return (
+                f"the map output of {base.id} is not kept any more, so its bad records cannot be "
+                "run alone: run the job again"
+            )
+        if len(base.reduces) != message.spec.reduce_tasks or base.map_only:
+            return f"{base.id} had {len(base.reduces)} reduce tasks: give the same number"
+        return ""
 
     def _refusal(self, spec: JobSpec, digests: set[str], maps: int) -> str:
         """Say why a job cannot run here; "" when it can."""
@@ -164,6 +225,9 @@ class Jobs:
         job = self._books.jobs.get(job_id)
         if job is None:
             return
+        if any(other.extends == job.id for other in self._books.running.values()):
+            job.release = runs_only  # as soon as who reads its map output is through
+            return
         if job.state is JobState.RUNNING:
             if runs_only and job.ended_at is None:
                 return
@@ -179,21 +243,40 @@ class Jobs:
         else:
             self._forget(job, now)
 
-    def _let_go(self, job: Job, *, runs_only: bool) -> None:
+    def _let_go(self, job: Job, *, runs_only: bool, forget: bool = False) -> None:
         """No task of the job runs again: workers may delete what for, and all of it if so said."""
-        job.delivered = True
-        for task in job.maps:
-            if task.output is not None and task.output.data is not None:
-                task.output = replace(task.output, data=None)
-        blobs, job.blobs = job.blobs, frozenset()
-        gone = self._drop(blobs)
+        self._books.record(JobLetGo(job.id, runs_only))
+        gone = self.let_go(job, forget=forget)
+        # Who keeps files of it may never have been told of it: it was another worker then.
+        holders = {task.holder for task in job.tasks.values()} - {None}
+        stores = [self._books.stores.get(holder) for holder in holders if holder]
+        keepers = {store.keeper for store in stores if store is not None}
         for worker in self._books.workers.values():
             held = tuple(digest for digest in gone if digest in worker.blobs)
             worker.blobs.difference_update(held)
-            if held or job.id in worker.jobs:
+            if held or job.id in worker.jobs | worker.may_hold or worker in keepers:
                 self._books.say(Send(worker.peer, Forget(job.id, held, runs_only)))
             if not runs_only:
                 worker.jobs.discard(job.id)
+                worker.may_hold.discard(job.id)
+        self._stores.tidy()
+
+    def let_go(self, job: Job, *, forget: bool = False) -> list[str]:
+        """Put down that no task of a job runs again; return the blobs that nobody needs now.
+
+        Args:
+            forget: its functions go too. Otherwise they stay: whoever debugs it asks for them.
+        """
+        job.delivered = True
+        for task in job.maps:
+            if task.output is not None and task.output.data is not None:
+                task.output = replace(task.output, data=None, sizes=())
+            if task.output is not None and task.finished is not None:
+                # Its counters and bad records are still asked for, after a restart as well.
+                task.finished = replace(task.finished, output=task.output)
+        kept = frozenset() if forget else job.blobs & {job.spec.functions}
+        blobs, job.blobs = job.blobs, kept
+        return self._drop(blobs)
 
     def _drop(self, digests: Iterable[str]) -> list[str]:
         """Drop those blobs that no job needs, present or announced; return them."""
@@ -212,8 +295,16 @@ class Jobs:
             self._forget(job, now)
 
     def _forget(self, job: Job, now: float) -> None:
-        self._let_go(job, runs_only=False)
+        self._let_go(job, runs_only=False, forget=True)
+        self._books.record(JobGone(job.id))
+        self.forget(job, now)
+        self._stores.tidy()  # its parts, too, are nobody's now
+
+    def forget(self, job: Job, now: float) -> None:
+        """Put down that nothing is known of a job any more."""
         del self._books.jobs[job.id]
+        self._by_key.pop(job.key, None)
+        self._drop(job.blobs)
         self._books.publish(public.JobForgotten(at=now, job=job.id))
 
     def printed(self, worker: Worker, message: Printed, now: float) -> None:
@@ -240,26 +331,39 @@ class Jobs:
 
     def end(self, ending: Ending, now: float) -> None:
         """Close a job: stop what runs for it, tell who waits, keep its result if it has one."""
-        job, sentence = ending.job, ending.sentence
-        advance(job, JOB_TRANSITIONS, ending.trigger, now, sentence)
-        del self._books.running[job.id]
-        job.ended_at, job.sentence, job.failure = now, sentence, ending.failure
-        job.fresh.clear()
+        job = ending.job
+        if job.id not in self._books.running:
+            return  # two things of one turn ended it
         for task in job.tasks.values():
             for attempt in list(task.running):
                 self._attempts.cancel_attempt(job, task, attempt, now)
-            if task.state is TaskState.RUNNING:
-                # It may be wanted again: the result of a job that is done can still be lost.
-                self._attempts.requeue(job, task, now, "the job ended")
+        self.close(job, ending.trigger, ending.sentence, ending.failure, now)
         ended = self._ended(job)
-        self._books.publish(
-            public.JobEnded(at=now, job=job.id, outcome=ended.outcome, sentence=sentence)
-        )
+        self._books.record(JobOver(job.id, ended.outcome, ending.sentence, ending.failure, now))
         for peer in job.watchers:
             self._books.say(Send(peer, ended))
         if job.state is not JobState.DONE:
             self._let_go(job, runs_only=False)
             self._forget_oldest(now)
+        base = self._books.jobs.get(job.extends)
+        if base is not None and base.release is not None:
+            runs_only, base.release = base.release, None
+            self.release(PeerId(0), base.id, runs_only, now)
+
+    def close(
+        self, job: Job, trigger: JobTrigger, sentence: str, failure: Failure | None, now: float
+    ) -> None:
+        """Put down that a job ended, also of one that the journal knows."""
+        advance(job, JOB_TRANSITIONS, trigger, now, sentence)
+        del self._books.running[job.id]
+        job.ended_at, job.sentence, job.failure = now, sentence, failure
+        job.fresh.clear()
+        for task in job.tasks.values():
+            if task.state is TaskState.RUNNING:
+                # It may be wanted again: the result of a job that is done can still be lost.
+                self._attempts.requeue(job, task, now, "the job ended")
+        outcome = OUTCOMES[job.state]
+        self._books.publish(public.JobEnded(at=now, job=job.id, outcome=outcome, sentence=sentence))
 
     def _ended(self, job: Job) -> Ended:
         parts: list[PartPlace] = []
@@ -273,44 +377,64 @@ class Jobs:
                 if place is not None:
                     parts.append(place)
         assert job.ended_at is not None
-        outcomes = {
-            JobState.DONE: "done",
-            JobState.FAILED: "failed",
-            JobState.CANCELLED: "cancelled",
-        }
         return Ended(
             job=job.id,
             name=job.spec.name,
-            outcome=outcomes[job.state],  # type: ignore[arg-type]
+            outcome=OUTCOMES[job.state],
             sentence=job.sentence,
             seconds=job.ended_at - job.started_at,
             failure=job.failure,
             parts=tuple(parts),
             counters=counters,
             map_only=job.map_only,
+            bad=tuple(record for task in job.maps for record in task.bad),
         )
 
     def _place(self, task: Task) -> PartPlace | None:
         """Where the part of a DONE task is, an empty one too; None when it was lost."""
         part = task.part
         assert task.holder is not None
-        holder = self._books.workers.get(task.holder)
-        if part is None or (holder is None and part.pairs and part.data is None):
+        store = self._books.stores.get(task.holder)
+        if part is None or (store is None and task.part_in_file):
             return None
+        keeper = store.keeper if store is not None else None
         return PartPlace(
             index=task.index,
             name=part.name,
             nbytes=part.nbytes,
             pairs=part.pairs,
             data=part.data,
-            worker=task.holder,
-            host_id=holder.info.host_id if holder else "",
-            directory=holder.info.directory if holder else "",
-            data_host=holder.info.data_host if holder else "",
-            data_port=holder.info.data_port if holder else 0,
+            worker=keeper.id if keeper is not None else task.holder,
+            host_id=store.host_id if store is not None else "",
+            directory=store.directory if store is not None else "",
+            data_host=keeper.info.data_host if keeper is not None else "",
+            data_port=keeper.info.data_port if keeper is not None else 0,
         )
+
+    def functions(self, peer: PeerId, ticket: int, job_id: JobId) -> None:
+        """Send the functions of a job to who debugs it."""
+        job = self._books.jobs.get(job_id)
+        if job is None:
+            self._books.refuse(peer, ticket, self.no_such_job(job_id))
+        elif job.spec.functions not in job.blobs:
+            self._books.refuse(peer, ticket, f"the functions of {job_id} are not kept any more")
+        else:
+            self._books.say(SendFunctions(peer, ticket, job.spec.functions))
 
     def no_such_job(self, job_id: JobId) -> str:
         """Say that there is none of that name, and which there are."""
         known = ", ".join(self._books.jobs) or "none"
         return f"there is no job {job_id!r} here; jobs I know: {known}"
+
+
+def _taken_over(task: Task, fact: JobTaken) -> Task:
+    """Make a map task that was done for another job; what was skipped there stays so."""
+    copy = Task(task.id, task.index, task.split, task.label, task.input_bytes, task.state)
+    copy.skip = task.skip | {record.index: record.error for record in task.bad}
+    copy.attempts = task.attempts
+    if task.finished is not None and task.state is TaskState.DONE:
+        copy.winner, copy.holder = task.winner, task.holder
+        copy.origin = task.origin or fact.extends
+        copy.finished = replace(task.finished, job=fact.job, bad=())
+        copy.output, copy.counters, copy.seconds = task.output, task.counters, task.seconds
+    return copy

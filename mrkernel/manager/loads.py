@@ -25,7 +25,7 @@ class Loads:
         self._heap: list[tuple[float, int, Worker]] = []
 
     def changed(self, worker: Worker) -> None:
-        """Take note that a worker joined, lives again, or has more or fewer attempts."""
+        """Take note that a worker joined, lives or works again, or has more or fewer attempts."""
         heap = self._heap
         if len(heap) > 64 + 4 * len(self._workers):
             heap[:] = [(w.load, w.number, w) for w in self._workers.values()]
@@ -33,11 +33,11 @@ class Loads:
         heapq.heappush(heap, (worker.load, worker.number, worker))
 
     def least(self) -> Worker | None:
-        """Return the worker that has the fewest attempts per slot of those alive, or None."""
+        """Return the worker with the fewest attempts per slot of those that may work, or None."""
         heap = self._heap
         while heap:
             load, _, worker = heap[0]
-            if worker.state is WorkerLiveness.ALIVE and load == worker.load:
+            if worker.state is WorkerLiveness.ALIVE and not worker.barred and load == worker.load:
                 return worker
             heapq.heappop(heap)
         return None

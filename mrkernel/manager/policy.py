@@ -44,9 +44,9 @@ def carried_bytes(maps: int, reduces: int) -> int:
     return min(LARGEST_CARRIED, ALL_CARRIED // max(1, maps * reduces))
 
 
-def smooth(mean: float | None, sample: float) -> float:
+def smooth(mean: float | None, sample: float, weight: float = 0.2) -> float:
     """Move a running mean towards ``sample``, recent ones weighing most."""
-    return sample if mean is None else 0.8 * mean + 0.2 * sample
+    return sample if mean is None else (1 - weight) * mean + weight * sample
 
 
 def choose_worker(

@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from mrkernel.data.splits import Split
 from mrkernel.ids import JobId, TaskId, WorkerId
+from mrkernel.job.bad_records import BadRecord
 from mrkernel.job.failure import Failure
 from mrkernel.job.plan import PlannedTask
 from mrkernel.job.spec import JobSpec
 from mrkernel.manager.events import PeerId
 from mrkernel.manager.transitions import JobState, Story, TaskState, WorkerLiveness
-from mrkernel.protocol.messages import JobPrinted, PartOutput, Register, RunOutput, RunSource
+from mrkernel.protocol.messages import (
+    Finished,
+    JobPrinted,
+    PartOutput,
+    Register,
+    RunOutput,
+    RunSource,
+)
+
+NO_JOB = JobId("")
+
+
+@dataclass(slots=True, repr=False, eq=False)
+class Store:
+    """The directory that a worker server wrote: runs and result parts.
+
+    It outlives its worker as long as another worker of the host keeps it, which means: serves it.
+    """
+
+    id: WorkerId  #: of who wrote it, as it was called first
+    host_id: str
+    directory: str
+    instance: str  #: of who wrote it: the process comes back under another id
+    keeper: Worker | None = None  #: None: nobody serves it now
+    orphan_since: float = 0.0
+    kept_since: float = 0.0  #: by ``keeper``
+
+    def source(self, runs: tuple[tuple[int, int], ...], job: JobId) -> RunSource:
+        """Say where runs are that it holds: (map index, attempt) each; ``job``: see RunSource."""
+        info = self.keeper.info if self.keeper is not None else None
+        return RunSource(
+            self.id,
+            self.host_id,
+            self.directory,
+            info.data_host if info else "",
+            info.data_port if info else 0,
+            runs,
+            job,
+        )
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -23,11 +62,22 @@ class Worker:
     number: int  #: the how manieth to join, from 1
     peer: PeerId
     info: Register
+    store: Store  #: what it writes
     last_seen: float
     state: WorkerLiveness = WorkerLiveness.ALIVE
+    barred: bool = False  #: no new work for now
+    barred_until: float = 0.0  #: until then
+    bar_told: bool = True  #: whether the views know of it
+    bars: int = 0  #: how often it was barred for what it did
+    last_beat: float = 0.0  #: its last heartbeat by datagram
+    beats_heard: bool | None = None  #: what it was told of them; None: nothing yet
+    unheard_told: bool = False  #: whether people know that they do not arrive
+    pace: float = 1.0  #: how long its attempts take, as a multiple of what others need
     assigned: dict[tuple[JobId, TaskId], int] = field(default_factory=dict)
     """Attempt numbers handed to it and not ended."""
     jobs: set[JobId] = field(default_factory=set)  #: jobs it was told about
+    may_hold: set[JobId] = field(default_factory=set)
+    """Jobs of which it may have files from before it registered, or from others of its host."""
     blobs: set[str] = field(default_factory=set)  #: digests it was sent
     story: Story = field(default_factory=list)
 
@@ -39,12 +89,44 @@ class Worker:
         """Attempts it has, per slot."""
         return len(self.assigned) / self.info.slots
 
-    def source(self, runs: tuple[tuple[int, int], ...]) -> RunSource:
-        """Say where runs of its are: (map index, attempt) each."""
-        info = self.info
-        return RunSource(
-            self.id, info.host_id, info.directory, info.data_host, info.data_port, runs
-        )
+
+@dataclass(slots=True, repr=False, eq=False)
+class Running:
+    """An attempt on a worker, as last heard of."""
+
+    worker: WorkerId
+    at: float  #: when it was handed out
+    begun: float
+    """When it began, as far as is known: attempts may wait there for each other; 0: not yet."""
+    records: int = 0
+    bytes: int = 0
+    moved: float = 0.0  #: when ``records`` or ``bytes`` last grew
+    backup: bool = False
+
+
+class Durations:
+    """How long the last few attempts of a phase took, in seconds."""
+
+    __slots__ = ("_last", "_median")
+
+    def __init__(self) -> None:
+        self._last: deque[float] = deque(maxlen=31)
+        self._median: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def add(self, seconds: float) -> None:
+        """One more attempt ended well."""
+        self._last.append(seconds)
+        self._median = None
+
+    @property
+    def median(self) -> float:
+        """A slow worker moves a mean, not this. At least one attempt must have ended."""
+        if self._median is None:
+            self._median = sorted(self._last)[len(self._last) // 2]
+        return self._median
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -61,15 +143,27 @@ class Task:
     input_bytes: int
     state: TaskState
     attempts: int = 0
-    running: dict[int, tuple[WorkerId, float]] = field(default_factory=dict)
-    """Worker and start of each attempt that has not ended."""
+    running: dict[int, Running] = field(default_factory=dict)  #: attempts that have not ended
     crashes: int = 0  #: attempts that count against the task: crashed, or timed out
+    crashed_on: set[WorkerId] = field(default_factory=set)
+    losses: int = 0  #: attempts that died with their worker
+    careful: bool = False  #: its next attempt keeps the record pointer exact
+    skip: dict[int, str] = field(default_factory=dict)
+    """Records that its attempts pass over, and why: they killed a runner."""
     faults: int = 0  #: attempts that a worker's disk or the like ended
     repeats: int = 0  #: times its output could not be read, so that it ran again
     failed_on: set[WorkerId] = field(default_factory=set)
+    unreadable: set[int] = field(default_factory=set)
+    """Attempts whose output turned out to be damaged, or gone: not to be offered again."""
     winner: int = 0  #: the attempt whose output counts; 0 while not DONE
     seconds: float = 0.0  #: what the winner took
-    holder: WorkerId | None = None  #: who holds the winner's output
+    holder: WorkerId | None = None  #: the store that has the winner's output
+    origin: JobId = NO_JOB  #: whose files these are, where it is not the job's own
+    used_digest: int = 0
+    """Of an output that was lost after a reduce task had begun to use it; 0: none, or not known."""
+    finished: Finished | None = None
+    """What the winner reported; without its output once that is lost."""
+    bad: tuple[BadRecord, ...] = ()
     output: RunOutput | None = None
     part: PartOutput | None = None
     counters: dict[str, int] = field(default_factory=dict)
@@ -81,6 +175,16 @@ class Task:
     @property
     def is_map(self) -> bool:
         return self.split is not None
+
+    @property
+    def run_in_file(self) -> bool:
+        """Whether its map output is a file in a store; else it is empty, or came along."""
+        return self.output is not None and self.output.data is None and any(self.output.sizes)
+
+    @property
+    def part_in_file(self) -> bool:
+        """Whether its part of the result is a file in a store."""
+        return self.part is not None and self.part.pairs > 0 and self.part.data is None
 
     @classmethod
     def planned(cls, plan: PlannedTask, state: TaskState) -> Task:
@@ -96,8 +200,11 @@ class Job:
     spec: JobSpec
     maps: list[Task]
     reduces: list[Task]
-    blobs: frozenset[str]  #: what it needs to run; empty once it will not run again
+    blobs: frozenset[str]  #: what it needs to run; its functions alone once it will not run again
     started_at: float
+    number: int = 0  #: the how manieth of the cluster, from 1
+    key: str = ""  #: of its submission
+    extends: JobId = NO_JOB  #: whose map output it took over
     carry: int = 0  #: bytes of a map's run, at most, that travel in messages
     state: JobState = JobState.RUNNING
     tasks: dict[TaskId, Task] = field(default_factory=dict)
@@ -107,11 +214,16 @@ class Job:
     """Finished maps that other hosts were not told of yet; empty while there is but one host."""
     plan: list[WorkerId] = field(default_factory=list)
     """Who will reduce each partition, as it looks; empty until somebody is told to fetch for it."""
+    holders: Counter[WorkerId] = field(default_factory=Counter)
+    """How many of its map outputs are files in each store."""
     maps_left: int = 0  #: map tasks not DONE
     reduces_left: int = 0
     running: int = 0  #: attempts on workers
     mean_map_s: float | None = None  #: recent attempts of map tasks
     mean_reduce_s: float | None = None
+    map_durations: Durations = field(default_factory=Durations)
+    reduce_durations: Durations = field(default_factory=Durations)
+    skipped: int = 0  #: bad records that its done tasks went on without
     ended_at: float | None = None
     failure: Failure | None = None
     sentence: str = ""
@@ -120,7 +232,10 @@ class Job:
     """Clients to be told how it ends and what it prints, in order of their wish."""
     printed: list[JobPrinted] = field(default_factory=list)  #: what its tasks printed, capped
     printed_characters: int = 0
-    lonely: bool = False  #: it has said that no worker is there
+    moved_at: float = 0.0  #: when something of it last went on
+    waiting: str = ""  #: what it said it waits for; "": nothing
+    release: bool | None = None
+    """It was released while another job used its map output: ``runs_only`` of that; None: no."""
     story: Story = field(default_factory=list)
 
     def __repr__(self) -> str:

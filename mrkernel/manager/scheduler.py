@@ -8,10 +8,14 @@ from itertools import islice
 from mrkernel.ids import JobId
 from mrkernel.manager.attempts import Attempts
 from mrkernel.manager.books import Books
+from mrkernel.manager.outputs import Outputs
 from mrkernel.manager.policy import choose_worker, prefetch
 from mrkernel.manager.records import Job, Task, Worker
 from mrkernel.manager.transitions import TaskState, WorkerLiveness
 
+#: A worker whose attempts take so many times as long as those of others is slow: at the end of a
+#: line it is passed by.
+SLOW = 2.0
 #: Tasks that wait for a certain worker and are passed by others, at most: the line is looked
 #: through at every event.
 PASSED = 64
@@ -20,9 +24,10 @@ PASSED = 64
 class Scheduler:
     """Hands out what is ready, fairly among jobs."""
 
-    def __init__(self, books: Books, attempts: Attempts) -> None:
+    def __init__(self, books: Books, attempts: Attempts, outputs: Outputs) -> None:
         self._books = books
         self._attempts = attempts
+        self._outputs = outputs
 
     def schedule(self, now: float) -> None:
         """Hand out ready tasks while some worker has room, to the job with the fewest running."""
@@ -45,10 +50,13 @@ class Scheduler:
     def _hand_out(self, job: Job, now: float, *, alone: bool) -> bool:
         """Start ready tasks of ``job``: all that fit when it is alone, else one. False: none."""
         started = False
+        quick: int | None = None  # slots of workers that are not slow, once it matters
         for line, mean_s in (
             (job.ready_maps, job.mean_map_s),
             (job.ready_reduces, job.mean_reduce_s),
         ):
+            if line is job.ready_reduces and line and self._outputs.wait_for_a_keeper(job):
+                break
             ahead = 1 + prefetch(mean_s)
             passed: list[Task] = []  # they wait for a worker where they have not failed yet
             while line:
@@ -59,13 +67,14 @@ class Scheduler:
                 worker = self._books.loads.least()
                 if worker is None or worker.load >= ahead:
                     break  # nobody has room
-                if task.failed_on:
-                    worker = choose_worker(
-                        self._books.workers.values(),
-                        load=_load,
-                        room=lambda w: _room(w, ahead),  # noqa: B023 - used in this iteration
-                        avoided=lambda w: w.id in task.failed_on,  # noqa: B023
-                    )
+                slow = False
+                if worker.pace > SLOW:
+                    quick = self._quick_slots() if quick is None else quick
+                    slow = _lags(worker, len(line), quick)
+                if task.failed_on or slow:
+                    worker = self._choose(task, ahead, len(line), quick or 0)
+                if worker is None and slow:
+                    break  # the others will have room before a slow one were done
                 if worker is not None:
                     self._attempts.start(job, _take(line, job, worker), worker, now)
                     started = True
@@ -79,6 +88,28 @@ class Scheduler:
             if started and not alone:
                 break
         return started
+
+    def _choose(self, task: Task, ahead: int, waiting: int, quick: int) -> Worker | None:
+        """Return the least loaded worker that suits a task; None: none has room."""
+        return choose_worker(
+            self._books.workers.values(),
+            load=_load,
+            room=lambda worker: _room(worker, ahead),
+            avoided=lambda worker: worker.id in task.failed_on or _lags(worker, waiting, quick),
+        )
+
+    def _quick_slots(self) -> int:
+        """Count the slots of the workers that are not slow."""
+        return sum(
+            worker.info.slots
+            for worker in self._books.workers.values()
+            if worker.pace <= SLOW and worker.state is WorkerLiveness.ALIVE
+        )
+
+
+def _lags(worker: Worker, waiting: int, quick_slots: int) -> bool:
+    """Whether the others empty the line before a slow worker ends one task of it."""
+    return worker.pace > SLOW and waiting <= worker.pace * quick_slots
 
 
 def _take(line: deque[Task], job: Job, worker: Worker) -> Task:
@@ -97,6 +128,6 @@ def _load(worker: Worker) -> float:
 
 
 def _room(worker: Worker, ahead: int) -> int:
-    if worker.state is not WorkerLiveness.ALIVE:
+    if worker.state is not WorkerLiveness.ALIVE or worker.barred:
         return 0
     return worker.info.slots * ahead - len(worker.assigned)

@@ -2,8 +2,8 @@
 
 It decides nothing. What arrives becomes events; the instructions that come back are obeyed in
 order and never awaited, so one turn is one piece and no peer can hold up another. What turns have
-to say leaves together, workers first: they have something to do, while clients and views only want
-to know.
+to say leaves together, after the facts they decided are in the journal (``keeping``), and workers
+first: they have something to do, while clients and views only want to know.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import contextlib
 import gc
 import hashlib
 import itertools
+import json
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,35 +24,47 @@ from typing import Any
 from tornado.iostream import IOStream
 from tornado.tcpserver import TCPServer
 
+from mrkernel.data.host import host_id
 from mrkernel.manager.events import (
     BlobStored,
     Event,
+    Heartbeat,
     PeerId,
     PeerJoined,
     PeerLost,
+    ProcessEnded,
     Received,
     Tick,
 )
+from mrkernel.manager.heartbeats import HeartbeatSocket
 from mrkernel.manager.instructions import (
     Close,
     DropBlob,
+    ExpectHeartbeats,
     Instruction,
     Publish,
     Send,
     SendBlob,
+    SendFunctions,
     SendView,
     StopView,
 )
+from mrkernel.manager.keeping import Records
 from mrkernel.manager.state import ManagerState
+from mrkernel.manager.state_directory import StateDirectory
+from mrkernel.manager.transitions import JobState
+from mrkernel.manager.workers import Home, Liveness
 from mrkernel.monitor.broker import Broker
-from mrkernel.monitor.events import AnyEvent
+from mrkernel.monitor.events import AnyEvent, Noted
 from mrkernel.protocol.connection import Connection
+from mrkernel.protocol.doorway import Doorway
 from mrkernel.protocol.framing import BLOB_PIECE
 from mrkernel.protocol.messages import (
     BlobPiece,
     Forget,
     FromClient,
     FromWorker,
+    Functions,
     Message,
     MessageDecoder,
     View,
@@ -58,7 +73,12 @@ from mrkernel.protocol.messages import (
 
 logger = logging.getLogger("mrkernel.manager")
 
+#: Seconds between two ticks: a quarter of a beat, between these.
 TICK_S = 0.1
+LEAST_TICK_S = 0.025
+#: Seconds after which a client whose host is silent has hung up. It may read slowly for long: it is
+#: a kernel, or a program that computes.
+CLIENT_PATIENCE_S = 60.0
 #: A reader with more than this unsent is slow: it gets no deltas until it has caught up.
 SLOW_BYTES = 1 << 20
 #: A blob up to this size travels in the frame of what follows: one wake-up of the worker less.
@@ -70,50 +90,103 @@ class ManagerServer(TCPServer):
 
     Args:
         token: the cluster's secret.
-        state: the books; a fresh ``ManagerState``.
+        liveness: when silent workers are doubted and given up; None: as on a network.
+        directory: where its journal is; None: what it knows ends with it.
+        host: where heartbeats are received.
+        exits: a pipe on which whoever starts worker servers tells how they ended: a line of JSON
+            each, {"pid": 1, "cause": "was killed (SIGKILL)"}; None: nobody does.
         clock: seconds, monotonic.
+
+    Raises:
+        ClusterError: the journal cannot be read.
     """
 
     def __init__(
-        self, token: bytes, state: ManagerState, *, clock: Callable[[], float] = time.monotonic
+        self,
+        token: bytes,
+        *,
+        liveness: Liveness | None = None,
+        directory: StateDirectory | None = None,
+        host: str = "127.0.0.1",
+        exits: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
-        self.state = state
-        self._token = token
+        liveness = liveness or Liveness()
+        self.tick_s = min(TICK_S, max(LEAST_TICK_S, liveness.beat_s / 4))
+        self._liveness = liveness
         self._clock = clock
-        self._broker = Broker(wall=time.time() - clock())
+        self._doorway = Doorway(token)
+        self._exits = exits
+        self._beats = HeartbeatSocket(host, self._heard)
+        self._records = Records(directory)
+        home = Home(
+            python=f"{sys.version_info[0]}.{sys.version_info[1]}",
+            cluster=self._records.cluster,
+            start=self._records.start,
+            beat_port=self._beats.port,
+            host_id=host_id(),
+        )
+        self.state = ManagerState(home, liveness=liveness, tick_s=self.tick_s)
+        wall = time.time() - clock()
+        self._broker = Broker(wall=wall)
         self._peers = itertools.count(1)
         self._connections: dict[PeerId, Connection] = {}
         self._blobs: dict[str, bytes] = {}
         self._arriving: dict[tuple[PeerId, str], bytearray] = {}
         self._view_timer: asyncio.TimerHandle | None = None
-        self._talking: dict[Connection, None] = {}  # those with something queued
+        self._outbox: list[tuple[Connection, Message | None]] = []  # None: close it
         self._patient: dict[Connection, None] = {}  # those with something that can wait
         self._events: list[AnyEvent] = []  # not folded into the views yet
         self._flush_scheduled = False
+        self._stuck = False  # the journal cannot be written
         self._decoders = {
             "client": MessageDecoder(FromClient),
             "worker": MessageDecoder(FromWorker),
         }
+        for instruction in self._records.restore(self.state, self._blobs, clock(), wall):
+            self._obey(instruction)
+        self._fold()
+
+    def begin(self) -> None:
+        """Listen to heartbeats and exits; the event loop runs."""
+        self._beats.begin()
+        if self._exits is not None:
+            os.set_blocking(self._exits, False)
+            asyncio.get_running_loop().add_reader(self._exits, self._read_exits, bytearray())
+
+    def end(self) -> None:
+        """Stop serving; what is known is in the journal."""
+        if self._exits is not None:
+            asyncio.get_running_loop().remove_reader(self._exits)
+        self._beats.end()
+        self.stop()
+
+    @property
+    def taken_up(self) -> int:
+        """How many jobs of the journal go on."""
+        return sum(job.state is JobState.RUNNING for job in self.state.jobs.values())
 
     async def tick_forever(self) -> None:
         """Tell the state that time goes by, until cancelled."""
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(self.tick_s)
             self._turn([Tick()])
             for connection in self._patient:
-                self._talking[connection] = None
+                connection.flush()
             self._patient.clear()
 
     async def handle_stream(self, stream: IOStream, address: Any) -> None:
         """Serve one peer from its handshake to its end."""
-        connection = await Connection.accept(stream, self._token)
+        connection = await self._doorway.admit(stream)
         if connection is None:
             return
         decoder = self._decoders.get(connection.role)
         if decoder is None:
             connection.close()
             return
+        worker = connection.role == "worker"
+        connection.watch_over(self._liveness.dead_after_s if worker else CLIENT_PATIENCE_S)
         peer = PeerId(next(self._peers))
         self._connections[peer] = connection
         self._turn([PeerJoined(peer, connection.role)])
@@ -129,9 +202,24 @@ class ManagerServer(TCPServer):
         del self._connections[peer]
         self._patient.pop(connection, None)
         self._broker.unsubscribe(peer)
+        self._beats.forget(peer)
         for key in [key for key in self._arriving if key[0] == peer]:
             del self._arriving[key]
         self._turn([PeerLost(peer, connection.ended)])
+
+    def _heard(self, peers: Sequence[PeerId]) -> None:
+        self._turn([Heartbeat(peer) for peer in peers])
+
+    def _read_exits(self, pending: bytearray) -> None:
+        assert self._exits is not None
+        data = os.read(self._exits, 1 << 16)
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._exits)
+            return
+        pending += data
+        *lines, rest = bytes(pending).split(b"\n")
+        pending[:] = rest
+        self._turn([ProcessEnded(**json.loads(line)) for line in lines])
 
     # --- a turn -----------------------------------------------------------------------------------
 
@@ -158,49 +246,86 @@ class ManagerServer(TCPServer):
                 self._events.append(event)
             case Send(peer, message):
                 connection = self._connections.get(peer)
-                if connection is None:
-                    return
-                if type(message) is Forget:
-                    # Nobody waits for it: it leaves with the next word to that worker, or the next
-                    # tick, and wakes nobody in the middle of the next job's start.
-                    connection.put(message)
-                    self._patient[connection] = None
-                else:
+                if connection is not None:
                     self._say(connection, message)
             case SendBlob(peer, digest):
                 connection = self._connections.get(peer)
                 if connection is not None:
                     self._send_blob(connection, digest)
+            case SendFunctions(peer, ticket, digest):
+                connection = self._connections.get(peer)
+                if connection is not None:
+                    self._say(connection, Functions(ticket, self._blobs[digest]))
+            case ExpectHeartbeats(peer, number):
+                connection = self._connections.get(peer)
+                if connection is not None:
+                    self._beats.expect(number, peer, connection.session_key)
             case SendView(peer, topic, ticket):
                 self._send_view(peer, topic, ticket)
             case StopView(peer, topic):
                 self._broker.unsubscribe(peer, topic)
             case DropBlob(digest):
                 self._blobs.pop(digest, None)
+                self._records.drop_blob(digest)
             case Close(peer):
                 connection = self._connections.get(peer)
                 if connection is not None:
-                    connection.close()
+                    self._outbox.append((connection, None))
 
     def _say(self, connection: Connection, message: Message) -> None:
-        """Queue a message for the next flush."""
-        connection.put(message)
-        self._talking[connection] = None
+        """Queue a message: it leaves when what was decided with it is in the journal."""
+        self._outbox.append((connection, message))
 
     def _flush(self) -> None:
-        """Send what the turns since the last flush had to say, then fold what they told."""
+        """Write down what the turns since the last flush decided, say it, then tell the views."""
         self._flush_scheduled = False
-        talking, self._talking = self._talking, {}
-        later = []
-        for connection in talking:
-            if connection.role == "worker":
-                connection.flush()
-            else:
-                later.append(connection)
-        for connection in later:
-            connection.flush()
+        if self._write_down():
+            self._send_outbox()
         self._fold()
         self._schedule_views()
+
+    def _write_down(self) -> bool:
+        """Put the new facts into the journal; False: it cannot be written, so nothing may leave.
+
+        The facts, and what is to be said, are kept for the next flush: a tick away at most.
+        """
+        try:
+            self._records.write(self.state, self._blobs)
+        except OSError as error:
+            if not self._stuck:
+                sentence = (
+                    f"the journal cannot be written ({error.strerror or error}): nothing is handed "
+                    f"out or acknowledged until there is room in {self._records.path}"
+                )
+                logger.error("%s", sentence)
+                self._events.append(
+                    Noted(at=self._clock(), job=None, level="error", sentence=sentence)
+                )
+            self._stuck = True
+            return False
+        if self._stuck:
+            self._stuck = False
+            sentence = "the journal can be written again: the work goes on"
+            self._events.append(Noted(at=self._clock(), job=None, level="info", sentence=sentence))
+        return True
+
+    def _send_outbox(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        workers: dict[Connection, None] = {}
+        clients: dict[Connection, None] = {}
+        for connection, message in outbox:
+            if message is None:
+                connection.close()
+                continue
+            connection.put(message)
+            if type(message) is Forget:
+                # Nobody waits for it: it leaves with the next word to that worker, or the next
+                # tick, and wakes nobody in the middle of the next job's start.
+                self._patient[connection] = None
+            else:
+                (workers if connection.role == "worker" else clients)[connection] = None
+        for connection in (*workers, *clients):
+            connection.flush()
 
     def _fold(self) -> None:
         events, self._events = self._events, []
@@ -272,6 +397,7 @@ async def serve(server: ManagerServer, stop: asyncio.Event) -> None:
     # objects took a tenth of a manager's time. What is imported by now is never walked again.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
+    server.begin()
     ticking = asyncio.ensure_future(server.tick_forever())
     try:
         await stop.wait()
@@ -279,4 +405,4 @@ async def serve(server: ManagerServer, stop: asyncio.Event) -> None:
         ticking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await ticking
-        server.stop()
+        server.end()

@@ -7,49 +7,76 @@ state changes through ``transitions.advance`` only.
 
 Theory of operation. A job's map tasks are handed to workers as slots (and a little prefetch) allow;
 when all are DONE its reduce tasks become ready; when those are, the job is. A lost worker takes
-back its running attempts and its finished outputs: what is still needed runs again elsewhere.
+its running attempts along; what it had finished lies in its ``store``, which another worker of the
+host serves, and only when none does it runs again. A suspect worker gets no new work, and
+``backups`` run beside what it has. What must be known after a restart is put down as ``facts``.
 
-This file only says who hears what: ``workers``, ``attempts`` and ``jobs`` keep their pages of the
-``books``; each tick ``gathering`` lets shuffling start while maps run, where there are several
-hosts; and after each event the ``scheduler`` hands out what became ready.
+This file only says who hears what: ``workers``, ``stores``, ``attempts``, ``failures``, ``outputs``
+and ``jobs`` keep their pages of the ``books``; each tick ``gathering`` lets shuffling start while
+maps run, where there are several hosts, and the ``watchdog`` looks who stands still; and after each
+event the ``scheduler`` hands out what became ready.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.attempts import Attempts, Ending
+from mrkernel.manager.backups import Backups
 from mrkernel.manager.books import Books
 from mrkernel.manager.events import (
     BlobStored,
     Event,
+    Heartbeat,
     PeerId,
     PeerJoined,
     PeerLost,
+    ProcessEnded,
     Received,
     Tick,
 )
+from mrkernel.manager.facts import AnyFact
+from mrkernel.manager.failures import Failures
 from mrkernel.manager.gathering import Gathering
-from mrkernel.manager.instructions import Close, Instruction, SendView, StopView
+from mrkernel.manager.instructions import (
+    Close,
+    Instruction,
+    Publish,
+    Send,
+    SendView,
+    StopView,
+)
 from mrkernel.manager.invariants import check_invariants
 from mrkernel.manager.jobs import Jobs
+from mrkernel.manager.outputs import Outputs
 from mrkernel.manager.records import Job, Worker
+from mrkernel.manager.replay import Replay
 from mrkernel.manager.scheduler import Scheduler
-from mrkernel.manager.workers import Liveness, Workers
+from mrkernel.manager.snapshot import snapshot
+from mrkernel.manager.stores import Stores
+from mrkernel.manager.watchdog import Watchdog
+from mrkernel.manager.workers import Home, Liveness, Workers
 from mrkernel.protocol.messages import (
+    Alive,
     Attach,
     Beat,
     CancelJob,
+    DisturbWorker,
     Failed,
     FetchFailed,
+    FetchFunctions,
     Finished,
     Look,
     Message,
+    Offer,
     Printed,
     Register,
     ReleaseJob,
     Submit,
     Unwatch,
     Watch,
+    Welcome,
 )
 
 
@@ -57,17 +84,30 @@ class ManagerState:
     """All a manager knows.
 
     Args:
-        python: minor version whose closures this cluster runs, "3.11".
+        home: what workers are told of the cluster.
         liveness: when silent workers are doubted and given up.
+        tick_s: how far apart ticks come.
     """
 
-    def __init__(self, *, python: str, liveness: Liveness | None = None) -> None:
-        self._books = Books()
-        self._attempts = Attempts(self._books)
-        self._jobs = Jobs(self._books, self._attempts, python)
-        self._workers = Workers(self._books, self._attempts, python, liveness or Liveness())
-        self._gathering = Gathering(self._books, self._attempts)
-        self._scheduler = Scheduler(self._books, self._attempts)
+    def __init__(
+        self, home: Home, *, liveness: Liveness | None = None, tick_s: float = 0.1
+    ) -> None:
+        books = self._books = Books()
+        self._home = home
+        self._tick_s = tick_s
+        self._outputs = Outputs(books)
+        self._attempts = Attempts(books, self._outputs)
+        self._failures = Failures(books, self._attempts, self._outputs)
+        self._stores = Stores(books)
+        self._backups = Backups(books, self._attempts, self._outputs)
+        self._jobs = Jobs(books, self._attempts, self._stores, home.python)
+        self._workers = Workers(
+            *(books, self._attempts, self._outputs, self._failures, self._stores, self._backups),
+            *(home, liveness or Liveness()),
+        )
+        self._gathering = Gathering(books, self._attempts)
+        self._watchdog = Watchdog(books, self._outputs)
+        self._scheduler = Scheduler(books, self._attempts, self._outputs)
 
     @property
     def workers(self) -> dict[WorkerId, Worker]:
@@ -98,18 +138,51 @@ class ManagerState:
                 else:
                     self._workers.spoke(worker, now)
                     self._from_worker(worker, message, now)
+            case Heartbeat(peer):
+                self._workers.heartbeat(peer, now)
             case PeerLost(peer, cause):
-                self._workers.peer_lost(peer, cause, now)
+                self._end(self._workers.peer_lost(peer, cause, now), now)
                 self._jobs.client_lost(peer)
             case BlobStored(peer, digest):
                 self._jobs.blob_stored(peer, digest)
+            case ProcessEnded(pid, cause):
+                self._workers.process_ended(pid, cause, now)
             case Tick():
-                self._workers.tick(now)
+                self._end(self._workers.tick(now, self._tick_s), now)
                 self._gathering.tick()
-            case PeerJoined():
-                pass  # a worker counts once it has registered; a client needs no record
+                self._backups.tick(now)
+                self._watchdog.tick(now)
+            case PeerJoined(peer, role):
+                # A worker counts once it has registered; a client needs no record.
+                if role == "client":
+                    self._books.say(Send(peer, Welcome(self._home.cluster, self._home.start)))
+        self._backups.schedule(now)
         self._scheduler.schedule(now)
         return self._books.take_instructions()
+
+    def take_facts(self) -> list[AnyFact]:
+        """Return what must be in the journal before the instructions since the last call leave."""
+        return self._books.take_facts()
+
+    def replay(self, facts: Iterable[AnyFact], now: float, wall: float) -> list[Instruction]:
+        """Make the state that a journal tells of; return what the views are to be told.
+
+        Args:
+            facts: of a fresh state, which has handled nothing yet.
+            wall: time of day minus ``now``, seconds.
+        """
+        replay = Replay(self._books, self._jobs, self._attempts, self._outputs, self._workers)
+        replay.run(facts, now, wall, self._home.start)
+        # Nobody is there to be told; and a blob that was dropped then may be a later job's now.
+        return [i for i in self._books.take_instructions() if isinstance(i, Publish)]
+
+    def snapshot(self) -> Iterator[AnyFact]:
+        """Give the facts that make this state again, but for ``Began``."""
+        return snapshot(self._books)
+
+    def _end(self, endings: list[Ending], now: float) -> None:
+        for ending in endings:
+            self._jobs.end(ending, now)
 
     def validate(self) -> None:
         """Check every invariant; tests call it after each event.
@@ -119,19 +192,31 @@ class ManagerState:
         """
         books = self._books
         least = books.loads.least()
-        check_invariants(self.workers, self.jobs, self.blobs, books.running, least)
+        check_invariants(
+            *(self.workers, self.jobs, books.stores, books.orphans, self.blobs, books.running),
+            least,
+        )
 
     def _from_worker(self, worker: Worker, message: Message, now: float) -> None:
         ending: Ending | None = None
         match message:
             case Finished():
                 ending = self._attempts.finished(worker, message, now)
+            case Alive():
+                pass  # it spoke: that is all
+            case Offer(offered):
+                self._workers.offered(worker)
+                for finished in offered:
+                    ending = self._attempts.offered(worker, finished, now)
+                    if ending is not None:
+                        self._jobs.end(ending, now)
+                return
             case Beat():
                 self._workers.beat(worker, message, now)
             case Failed():
-                ending = self._attempts.failed(worker, message, now)
+                ending = self._failures.failed(worker, message, now)
             case FetchFailed():
-                ending = self._attempts.fetch_failed(worker, message, now)
+                ending = self._failures.fetch_failed(worker, message, now)
             case Printed():
                 self._jobs.printed(worker, message, now)
             case _:
@@ -158,6 +243,10 @@ class ManagerState:
                     self._books.say(SendView(peer, topic, ticket))
                 else:
                     self._books.refuse(peer, ticket, self._jobs.no_such_job(JobId(topic)))
+            case FetchFunctions(ticket, job_id):
+                self._jobs.functions(peer, ticket, job_id)
+            case DisturbWorker():
+                self._workers.disturb(peer, message)
             case Register():
                 self._workers.register(peer, message, now)
             case _:

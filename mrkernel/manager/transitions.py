@@ -42,7 +42,12 @@ TASK_TRANSITIONS: Mapping[tuple[TaskState, TaskTrigger], TaskState] = {
     (TaskState.WAITING, TaskTrigger.INPUTS_READY): TaskState.READY,
     (TaskState.READY, TaskTrigger.STARTED): TaskState.RUNNING,
     (TaskState.READY, TaskTrigger.INPUTS_LOST): TaskState.WAITING,
+    # Another attempt of it beside the first: a backup.
+    (TaskState.RUNNING, TaskTrigger.STARTED): TaskState.RUNNING,
     (TaskState.RUNNING, TaskTrigger.FINISHED): TaskState.DONE,
+    # It was finished before its manager died, or went away from it, and is offered now.
+    (TaskState.READY, TaskTrigger.FINISHED): TaskState.DONE,
+    (TaskState.WAITING, TaskTrigger.FINISHED): TaskState.DONE,
     # Its last live attempt was lost, crashed, or could not read its input.
     (TaskState.RUNNING, TaskTrigger.REQUEUED): TaskState.READY,
     # Finished work dies with its worker's disk (Dean & Ghemawat 2004, 3.3).

@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.manager.events import PeerId
 from mrkernel.manager.loads import Loads
-from mrkernel.manager.records import Worker
+from mrkernel.manager.records import Store, Worker
 from mrkernel.manager.transitions import WorkerLiveness
 from mrkernel.protocol.messages import Register
 
 
 def worker(number: int, slots: int) -> Worker:
     info = Register("h", "h", 1, slots, "3.11", "127.0.0.1", 1, "/")
-    return Worker(WorkerId(f"w{number}"), number, PeerId(number), info, 0.0)
+    name = WorkerId(f"w{number}")
+    store = Store(name, info.host_id, info.directory, info.instance)
+    return Worker(name, number, PeerId(number), info, store, 0.0)
 
 
 @given(

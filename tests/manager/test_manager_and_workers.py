@@ -1,185 +1,60 @@
 """The manager's state and the workers' states together, in a world where everything goes wrong.
 
 Hypothesis plays fate: it decides which message arrives next, which runner ends how, which worker
-dies or comes back as another. Whatever it does, the books are right after each event, and once
-fate rests, every job ends, each task with one winner, and nothing is left running.
+dies or comes back as another, and when the manager dies and another takes up its journal. Whatever
+it does, the books are right after each event, and what was written down makes them again; once fate
+rests, every job ends, each task with one winner, and nothing is left running.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections import deque
-from dataclasses import dataclass, field
 from typing import Any
 
+from description import check_replay
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from simulated_worker import File, SimulatedWorker
 
 from mrkernel.data.splits import MemorySplit
 from mrkernel.ids import JobId, TaskId, WorkerId
-from mrkernel.job.failure import Failure
 from mrkernel.job.spec import JobSpec
-from mrkernel.manager.events import BlobStored, Event, PeerId, PeerLost, Received, Tick
-from mrkernel.manager.instructions import Close, DropBlob, Publish, Send, SendBlob
+from mrkernel.manager.events import (
+    BlobStored,
+    Event,
+    PeerId,
+    PeerJoined,
+    PeerLost,
+    Received,
+    Tick,
+)
+from mrkernel.manager.facts import VERSION, AnyFact, Began
+from mrkernel.manager.instructions import Close, DropBlob, Instruction, Publish, Send, SendBlob
 from mrkernel.manager.state import ManagerState
 from mrkernel.manager.transitions import JobState, TaskState
+from mrkernel.manager.workers import Home
 from mrkernel.monitor import events as public
 from mrkernel.protocol.messages import (
     Accepted,
     Attach,
     CancelJob,
     Ended,
-    Failed,
-    FetchFailed,
-    Finished,
-    JobInfo,
     PartOutput,
-    Register,
-    Registered,
     ReleaseJob,
-    Retire,
     RunOutput,
+    RunSource,
     Start,
     Submit,
 )
 from mrkernel.worker import state as worker_side
-from mrkernel.worker.gathers import Fetch
-from mrkernel.worker.state import WorkerState
 
 CLIENT = PeerId(0)
 #: What fate needs at most to bring every job to its end.
 PATIENCE = 5_000
-
-
-@dataclass
-class Runner:
-    """A process in a slot: it knows jobs, has orders, and may be dying."""
-
-    up: bool = False
-    dying: bool = False
-    jobs: set[JobId] = field(default_factory=set)
-    orders: deque[Start] = field(default_factory=deque)
-
-
-class SimulatedWorker:
-    """A worker server around the real ``WorkerState``; its disk is a set."""
-
-    def __init__(self, peer: PeerId, slots: int) -> None:
-        self.peer = peer
-        self.name = WorkerId("")
-        self.state = WorkerState(slots)
-        self.inbox: deque[Any] = deque()  #: from the manager, under way
-        self.outbox: deque[Any] = deque()  #: to it
-        self.runners = [Runner() for _ in range(slots)]
-        self.files: set[tuple[JobId, int, int]] = set()  #: runs: job, map index, attempt
-        self.shares: set[tuple[JobId, int, int, int]] = set()  #: and the partition
-        self.fetching: deque[Fetch] = deque()
-        self.blobs: set[str] = set()
-        self.obey(self.state.start())
-        self.register()
-
-    @property
-    def host(self) -> str:
-        return f"h{int(self.peer) % 2}"
-
-    def register(self) -> None:
-        slots = len(self.runners)
-        port, folder = int(self.peer), f"/{self.peer}"
-        info = Register("h", self.host, 1, slots, "3.11", "127.0.0.1", port, folder)
-        self.outbox.append(info)
-
-    def handle(self, event: worker_side.Event, now: float) -> None:
-        self.obey(self.state.handle(event, now))
-        self.state.validate()
-
-    def obey(self, instructions: list[worker_side.Instruction]) -> None:
-        for instruction in instructions:
-            match instruction:
-                case worker_side.Say(message):
-                    self.outbox.append(message)
-                case worker_side.Order(slot, JobInfo() as info):
-                    assert self.runners[slot].up
-                    self.runners[slot].jobs.add(info.job)
-                    assert info.spec.functions in self.blobs, "the functions are not here"
-                case worker_side.Order(slot, Start() as start):
-                    assert start.job in self.runners[slot].jobs, "a runner was not told of the job"
-                    if isinstance(start.split, MemorySplit) and start.split.blob:
-                        assert start.split.blob in self.blobs, "the input is not here"
-                    self.runners[slot].orders.append(start)
-                case worker_side.Kill(slot):
-                    assert self.runners[slot].up
-                    self.runners[slot].dying = True
-                case worker_side.Fork(slot):
-                    assert not self.runners[slot].up, "two runners in one slot"
-                    self.runners[slot] = Runner()
-                case Fetch(source=source):
-                    assert source.host_id != self.host, "its files are at hand"
-                    self.fetching.append(instruction)
-                case worker_side.Delete(job, blobs, _):
-                    self.shares = {share for share in self.shares if share[0] != job}
-                    self.files = {file for file in self.files if file[0] != job}
-                    self.blobs -= set(blobs)
-
-    def hear(self, message: Any, now: float) -> None:
-        """Take one message from the manager."""
-        match message:
-            case str():
-                self.blobs.add(message)
-            case Registered():
-                self.name = message.worker
-            case Retire():
-                raise AssertionError("nobody was to be refused here")
-            case _:
-                self.handle(worker_side.FromManager(message), now)
-
-    def end_attempt(self, slot: int, how: str, world: World) -> None:
-        """Let the runner of a slot end what it runs."""
-        runner = self.runners[slot]
-        start = runner.orders.popleft()
-        me = (start.job, start.task, start.attempt)
-        message: Finished | Failed | FetchFailed
-        missing = world.missing_source(start, self.shares)
-        if missing is not None:
-            message = FetchFailed(*me, *missing, "gone")
-        elif how in ("user", "environment"):
-            message = Failed(*me, Failure(kind=how, sentence=how))  # type: ignore[arg-type]
-        else:
-            output, part = world.output_of(start)
-            if output is not None and any(output.sizes) and output.data is None:
-                self.files.add((start.job, start.index, start.attempt))
-            message = Finished(*me, 1, 1, 1, 0.01, output, part, {"done": 1})
-        self.handle(worker_side.RunnerSaid(slot, message), world.now)
-
-    def end_fetch(self, world: World) -> None:
-        """What was fetched ahead is here, as far as it was to be had."""
-        fetch = self.fetching.popleft()
-        holder = world.named(fetch.source.worker)
-        for index, attempt in fetch.source.runs:
-            if holder is not None and (fetch.job, index, attempt) in holder.files:
-                self.shares.add((fetch.job, index, attempt, fetch.partition))
-        self.handle(worker_side.Fetched(fetch.number), world.now)
-
-    def bury(self, slot: int, world: World) -> None:
-        """The process is gone, by our hand or by its own."""
-        self.runners[slot] = Runner()
-        self.handle(worker_side.RunnerDied(slot, "was killed (SIGKILL)"), world.now)
-
-    def start_anew(self, peer: PeerId) -> None:
-        """The connection broke: to the manager the same process is another worker now."""
-        self.peer = peer
-        self.inbox.clear()
-        self.outbox.clear()
-        self.files.clear()
-        self.shares.clear()
-        self.fetching.clear()
-        self.blobs.clear()
-        self.state.forget_everything()
-        self.state.validate()
-        for runner in self.runners:
-            runner.dying = runner.up
-            runner.orders.clear()
-        self.register()
+#: Seconds in which whatever waits for time alone must have gone on: graces, bars.
+LONG_S = 70.0
+TICK_S = 20.0
 
 
 class World(RuleBasedStateMachine):
@@ -188,7 +63,11 @@ class World(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.manager = ManagerState(python="3.11")
+        self.home = Home("3.11", cluster="c1", host_id="h0")
+        self.manager = ManagerState(self.home, tick_s=TICK_S)
+        self.facts: list[AnyFact] = []
+        self.disks: dict[tuple[str, str], set[File]] = {}  #: by host and directory
+        self.unnoticed: list[PeerId] = []  #: whose end the manager has not seen yet
         self.blobs: set[str] = set()
         self.workers: list[SimulatedWorker] = []
         self.peers = itertools.count(1)
@@ -201,7 +80,11 @@ class World(RuleBasedStateMachine):
     # --- the shell --------------------------------------------------------------------------------
 
     def tell(self, event: Event) -> None:
-        for instruction in self.manager.handle(event, self.now):
+        self.obey(self.manager.handle(event, self.now))
+        self.facts += self.manager.take_facts()
+
+    def obey(self, instructions: list[Instruction]) -> None:
+        for instruction in instructions:
             match instruction:
                 case Send(peer, message) if peer == CLIENT:
                     self.client_hears(message)
@@ -224,8 +107,8 @@ class World(RuleBasedStateMachine):
                     for task in event_.tasks:
                         self.winners[event_.job, task] -= 1
                         assert self.winners[event_.job, task] == 0, f"{task} was lost twice"
-                case Close():
-                    raise AssertionError("the manager closes a connection to an honest peer")
+                case Close(peer):
+                    assert self.at(peer) is None, "the manager closes an honest peer's connection"
         assert self.manager.blobs == self.blobs
 
     def client_hears(self, message: Any) -> None:
@@ -237,9 +120,12 @@ class World(RuleBasedStateMachine):
                 self.ended[message.job] = message
                 if message.outcome == "done" and message.job not in self.released:
                     for part in message.parts:
-                        alive = part.worker in self.manager.workers
+                        there = any(
+                            file[:3] == (message.job, False, part.index)
+                            for file in self.disks.get((part.host_id, part.directory), ())
+                        )
                         empty = not part.nbytes
-                        assert empty or part.data is not None or alive, (
+                        assert empty or part.data is not None or there, (
                             "a part of a result is nowhere"
                         )
 
@@ -259,19 +145,22 @@ class World(RuleBasedStateMachine):
             return None, PartOutput(f"{start.job}/part-{start.index}", 10**6, 1)
         return None, PartOutput("", 0, 0)
 
-    def named(self, name: WorkerId) -> SimulatedWorker | None:
-        return next((worker for worker in self.workers if worker.name == name), None)
+    def serves(self, source: RunSource, file: File, reader: SimulatedWorker) -> bool:
+        """Whether a worker can read a file where it was told to."""
+        if source.host_id == reader.host:
+            return file in self.disks.get((source.host_id, source.directory), ())
+        keeper = self.at(PeerId(source.data_port))
+        return keeper is not None and any(file in folder for folder in keeper.folders())
 
     def missing_source(
-        self, start: Start, shares: set[tuple[JobId, int, int, int]]
+        self, start: Start, reader: SimulatedWorker
     ) -> tuple[int, int, WorkerId] | None:
         """The first run that a reduce attempt cannot read, and of which nothing was fetched."""
         for source in start.sources:
-            holder = self.named(source.worker)
             for index, attempt in source.runs:
-                if (start.job, index, attempt, start.index) in shares:
+                if (start.job, index, attempt, start.index) in reader.shares:
                     continue
-                if holder is None or (start.job, index, attempt) not in holder.files:
+                if not self.serves(source, (start.job, True, index, attempt), reader):
                     return index, attempt, source.worker
         return None
 
@@ -285,7 +174,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: len(self.workers) < 4)
     @rule(slots=st.integers(1, 3))
     def join(self, slots: int) -> None:
-        self.workers.append(SimulatedWorker(PeerId(next(self.peers)), slots))
+        self.workers.append(SimulatedWorker(PeerId(next(self.peers)), slots, self))
 
     @precondition(lambda self: len(self.jobs) < 4)
     @rule(
@@ -350,9 +239,9 @@ class World(RuleBasedStateMachine):
         if self.workers and self.workers[who % len(self.workers)].fetching:
             self.workers[who % len(self.workers)].end_fetch(self)
 
-    @rule(who=st.integers(0, 3), said=st.booleans(), back=st.booleans())
-    def connection_breaks(self, who: int, said: bool, back: bool) -> None:
-        """The worker is dead, or comes back; its last words may have arrived."""
+    @rule(who=st.integers(0, 3), said=st.booleans(), back=st.booleans(), late=st.booleans())
+    def connection_breaks(self, who: int, said: bool, back: bool, late: bool) -> None:
+        """The worker is dead, or comes back; its last words may arrive, its end be noticed late."""
         if self.workers:
             worker = self.workers[who % len(self.workers)]
             while said and worker.outbox:
@@ -362,7 +251,35 @@ class World(RuleBasedStateMachine):
                 worker.start_anew(PeerId(next(self.peers)))
             else:
                 self.workers.remove(worker)
-            self.tell(PeerLost(peer, "connection reset"))
+            if late:
+                self.unnoticed.append(peer)
+            else:
+                self.tell(PeerLost(peer, "connection reset"))
+
+    @rule()
+    def ends_are_noticed(self) -> None:
+        while self.unnoticed:
+            self.tell(PeerLost(self.unnoticed.pop(), "connection reset"))
+
+    @rule()
+    def the_manager_dies(self) -> None:
+        """And another takes up its journal; what was under way is lost."""
+        check_replay(self.manager, self.home, self.facts, self.now)
+        self.home = Home("3.11", "c1", self.home.start + 1, host_id="h0")
+        self.manager = ManagerState(self.home, tick_s=TICK_S)
+        self.unnoticed.clear()
+        self.winners.clear()
+        began = Began(VERSION, "c1", "3.11", self.home.start, 0.0)
+        told = self.manager.replay([began, *self.facts], self.now, 0.0)
+        self.blobs = set(self.manager.blobs)
+        self.obey(told)
+        self.facts += self.manager.take_facts()
+        for worker in self.workers:
+            worker.start_anew(PeerId(next(self.peers)))
+        self.tell(PeerJoined(CLIENT, "client"))
+        for job in self.jobs:
+            if job not in self.ended:
+                self.tell(Received(CLIENT, Attach(next(self.tickets), job)))
 
     @rule(seconds=st.sampled_from([0.1, 0.1, 0.5, 1.0, 30.0]), beat=st.booleans())
     def time_goes_by(self, seconds: float, beat: bool) -> None:
@@ -385,10 +302,11 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule(which=st.integers(0, 3))
     def file_vanishes(self, which: int) -> None:
-        files = sorted((file, w) for w, worker in enumerate(self.workers) for file in worker.files)
-        if files:
-            file, who = files[which % len(files)]
-            self.workers[who].files.remove(file)
+        files = ((place, file) for place, held in self.disks.items() for file in held)
+        runs = sorted(each for each in files if each[1][1])
+        if runs:
+            place, file = runs[which % len(runs)]
+            self.disks[place].remove(file)
 
     @precondition(lambda self: self.jobs)
     @rule(which=st.integers(0, 3), what=st.sampled_from(["cancel", "release", "deliver", "attach"]))
@@ -411,11 +329,15 @@ class World(RuleBasedStateMachine):
     # --- when fate rests --------------------------------------------------------------------------
 
     def teardown(self) -> None:
-        self.workers.append(SimulatedWorker(PeerId(next(self.peers)), 1))
+        self.workers.append(SimulatedWorker(PeerId(next(self.peers)), 1, self))
+        self.ends_are_noticed()
+        rested = 0.0
         for _ in range(PATIENCE):
             self.tick()
-            moved = [self.move_on(worker) for worker in self.workers]
-            if not any(moved):
+            moved = sum(self.move_on(worker) for worker in self.workers) > 0
+            rested = 0.0 if moved else rested + 5.0
+            self.now += 0.0 if moved else 5.0
+            if rested > LONG_S:
                 break
         else:
             raise AssertionError("there is no end to it")
@@ -430,6 +352,9 @@ class World(RuleBasedStateMachine):
             for job_id, *_ in simulated.shares:
                 assert not self.manager.jobs[job_id].delivered, "a share is kept for nobody"
             assert not any(slot.held for slot in simulated.state.slots)
+            for folder in simulated.folders():
+                for job_id, *_ in folder:
+                    assert job_id in self.manager.jobs, "a file is kept for nobody"
         for job in self.manager.jobs.values():
             assert job.state is not JobState.RUNNING
             if job.state is JobState.DONE:

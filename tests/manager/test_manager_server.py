@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import socket
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from desk import PYTHON, split
-from tornado.iostream import IOStream
+from desk import PYTHON
+from house import DIGEST, FUNCTIONS, House, run, submission
 
 from mrkernel.ids import JobId
-from mrkernel.job.spec import JobSpec
 from mrkernel.manager.events import Event, Received, Tick
-from mrkernel.manager.server import ManagerServer
-from mrkernel.manager.state import ManagerState
-from mrkernel.protocol.connection import Connection
-from mrkernel.protocol.handshake import Role
 from mrkernel.protocol.messages import (
     Accepted,
     Beat,
@@ -29,112 +21,15 @@ from mrkernel.protocol.messages import (
     Forget,
     JobInfo,
     Look,
-    Message,
-    MessageDecoder,
     PartOutput,
     Refused,
     Register,
-    Registered,
     ReleaseJob,
     Start,
-    Submit,
-    ToClient,
-    ToWorker,
     View,
     Watch,
     blob_pieces,
 )
-
-TOKEN = b"t" * 32
-FUNCTIONS = b"the functions"
-DIGEST = hashlib.sha256(FUNCTIONS).hexdigest()
-
-
-class Peer:
-    """A client or a worker of the server, in the same loop."""
-
-    def __init__(self, connection: Connection, union: Any) -> None:
-        self._connection = connection
-        self._batches = connection.batches(MessageDecoder(union))
-        self._heard: list[Any] = []
-
-    def say(self, *messages: Message) -> None:
-        """Send messages as one frame."""
-        self._connection.send_alone(*messages)
-
-    async def hear(self) -> Any:
-        """Return the next message; None when the server hung up."""
-        while not self._heard:
-            batch = await anext(self._batches, None)
-            if batch is None:
-                return None
-            self._heard = batch
-        return self._heard.pop(0)
-
-    async def hear_frame(self) -> list[Any]:
-        """Return all messages of the next frame."""
-        assert not self._heard, "there is something left of the last frame"
-        return await anext(self._batches)
-
-    async def hear_until(self, kind: type) -> Any:
-        """Return the next message of a kind."""
-        while True:
-            message = await self.hear()
-            assert message is not None, f"the server hung up before any {kind.__name__}"
-            if isinstance(message, kind):
-                return message
-
-    def leave(self) -> None:
-        self._connection.close()
-
-
-class House:
-    """A server that listens, and its peers."""
-
-    def __init__(self) -> None:
-        self.state = ManagerState(python=PYTHON)
-        self.server = ManagerServer(TOKEN, self.state)
-        listening = socket.create_server(("127.0.0.1", 0))
-        listening.setblocking(False)
-        self.server.add_socket(listening)
-        self._address = listening.getsockname()
-        self._peers: list[Peer] = []
-
-    async def peer(self, role: Role) -> Peer:
-        stream = IOStream(socket.socket())
-        connection = await Connection.connect(stream, self._address, TOKEN, role)
-        self._peers.append(Peer(connection, ToWorker if role == "worker" else ToClient))
-        return self._peers[-1]
-
-    async def worker(self) -> Peer:
-        worker = await self.peer("worker")
-        worker.say(Register("h", "h", 1, 1, PYTHON, "127.0.0.1", 1, "/"))
-        assert isinstance(await worker.hear(), Registered)
-        return worker
-
-    def close(self) -> None:
-        self.server.stop()
-        for peer in self._peers:
-            peer.leave()
-
-
-def run(test: Callable[[House], Awaitable[None]]) -> None:
-    async def live() -> None:
-        house = House()
-        ticking = asyncio.ensure_future(house.server.tick_forever())
-        try:
-            async with asyncio.timeout(10):
-                await test(house)
-        finally:
-            house.close()
-            ticking.cancel()
-
-    asyncio.run(live())
-
-
-def submission(ticket: int = 1, maps: int = 1, reduces: int = 0) -> Submit:
-    spec = JobSpec(name="job", functions=DIGEST, reduce_tasks=reduces, python=PYTHON)
-    return Submit(ticket, spec, tuple(split(i) for i in range(maps)))
 
 
 def test_functions_go_from_client_to_worker_as_they_are() -> None:

@@ -1,0 +1,142 @@
+"""Map outputs and result parts: who has them, what is lost with a store, what runs again. Pure."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from mrkernel.ids import JobId, WorkerId
+from mrkernel.manager.books import Books
+from mrkernel.manager.facts import TasksUndone
+from mrkernel.manager.records import Job, Store, Task
+from mrkernel.manager.transitions import (
+    JOB_TRANSITIONS,
+    TASK_TRANSITIONS,
+    JobState,
+    JobTrigger,
+    TaskState,
+    TaskTrigger,
+    advance,
+)
+from mrkernel.monitor import events as public
+from mrkernel.protocol.messages import RunSource
+
+
+class Outputs:
+    """The pages about finished work."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    # --- what a reduce task reads -----------------------------------------------------------------
+
+    def sources(self, job: Job, partition: int) -> tuple[RunSource, ...]:
+        """Who holds what of one partition; runs that are empty there, or carried, are left out."""
+        runs: dict[tuple[WorkerId, JobId], list[tuple[int, int]]] = {}
+        for task in job.maps:
+            assert task.holder is not None
+            output = task.output
+            if output is not None and output.data is None and output.sizes[partition]:
+                place = task.holder, task.origin
+                runs.setdefault(place, []).append((task.index, task.winner))
+        return tuple(
+            self._books.stores[store].source(tuple(held), origin)
+            for (store, origin), held in runs.items()
+        )
+
+    def carried(self, job: Job, partition: int) -> tuple[tuple[int, bytes], ...]:
+        """Give the runs that came along with the reports of their maps, if they hold something."""
+        return tuple(
+            (task.index, task.output.data)
+            for task in job.maps
+            if task.output is not None
+            and task.output.data is not None
+            and task.output.sizes[partition]
+        )
+
+    def wait_for_a_keeper(self, job: Job) -> bool:
+        """Whether reduce tasks cannot start because nobody serves what they read, for a while."""
+        return any(job.holders[store] for store in self._books.orphans)
+
+    # --- what is lost -----------------------------------------------------------------------------
+
+    def lose_store(self, store: Store, now: float) -> None:
+        """All that a store held is gone: what is still needed of it runs again."""
+        why = f"the output of {store.id} is gone"
+        for job in list(self._books.jobs.values()):
+            if job.delivered:
+                continue
+            lost = self._lost(job)
+            if lost:
+                self.lose(job, lost, why, now)
+                self._books.publish(
+                    public.OutputLost(
+                        at=now, job=job.id, worker=store.id, tasks=tuple(t.id for t in lost)
+                    )
+                )
+
+    def _lost(self, job: Job) -> list[Task]:
+        """Finished tasks whose output is in no store any more and is needed.
+
+        A part of the result that is lost opens its reduce task again, and that one needs the
+        outputs of maps which nobody wanted any more when their store went.
+        """
+        if job.state in (JobState.FAILED, JobState.CANCELLED):
+            return []
+        parts = [task for task in job.result_tasks if self._books.is_lost(task)]
+        if job.map_only:
+            return parts
+        reopened = set(parts)
+        opened = [
+            task.index
+            for task in job.reduces
+            if task.state is not TaskState.DONE or task in reopened
+        ]
+        maps = [
+            task
+            for task in job.maps
+            if task.output is not None
+            and task.output.data is None
+            and task.holder not in self._books.stores
+            and any(task.output.sizes[index] for index in opened)
+        ]
+        return maps + parts
+
+    def lose(self, job: Job, tasks: list[Task], why: str, now: float) -> None:
+        """Finished work is gone; what waits for it waits again."""
+        self._books.record(TasksUndone(job.id, tuple(task.id for task in tasks), why, now))
+        used = any(task.state in (TaskState.DONE, TaskState.RUNNING) for task in job.reduces)
+        for task in tasks:
+            advance(task, TASK_TRANSITIONS, TaskTrigger.OUTPUT_LOST, now, why)
+            if task.run_in_file and task.holder is not None:
+                job.holders[task.holder] -= 1
+            if used and task.output is not None:
+                task.used_digest = task.output.digest
+            task.unreadable.add(task.winner)
+            task.winner, task.holder, task.output, task.part = 0, None, None, None
+            task.origin = JobId("")
+            if task.finished is not None:
+                # Its counters stay, for nobody may need it to run again.
+                task.finished = replace(task.finished, output=None, part=None)
+            if task.is_map:
+                job.maps_left += 1
+            else:
+                job.reduces_left += 1
+        if tasks and job.state is JobState.DONE:
+            advance(job, JOB_TRANSITIONS, JobTrigger.RESULT_LOST, now, why)
+            self._books.running[job.id] = job
+        for task in tasks:
+            self.queue(job, task, now)
+        if job.maps_left:
+            job.ready_reduces.clear()
+            for task in job.reduces:
+                if task.state is TaskState.READY:
+                    advance(task, TASK_TRANSITIONS, TaskTrigger.INPUTS_LOST, now, why)
+
+    def queue(self, job: Job, task: Task, now: float) -> None:
+        """Put a READY task at the head of its line: others may be waiting for it."""
+        if task.is_map:
+            job.ready_maps.appendleft(task)
+        elif job.maps_left:
+            advance(task, TASK_TRANSITIONS, TaskTrigger.INPUTS_LOST, now)
+        else:
+            job.ready_reduces.appendleft(task)
