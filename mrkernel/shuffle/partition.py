@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from mrkernel.job.evidence import evidence_of
 from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
 from mrkernel.shuffle import keys as _keys
 from mrkernel.shuffle.columns import ArrowColumn
@@ -92,7 +93,12 @@ def _ask(partitioner: Partitioner, key: Any, partitions: int) -> int:
     try:
         answer: Any = partitioner(key, partitions)
     except (Exception, SystemExit) as error:
-        failure = user_failure(error, role="the partitioner", where=f"key {short(key)}")
+        failure = user_failure(
+            error,
+            role="partitioner",
+            where=f"key {short(key)}",
+            evidence=evidence_of(key, partitions),
+        )
         raise UserCodeError(failure) from error
     kind = type(answer)
     # numpy integers are ints to their users; a bool or a float is a slip.
@@ -105,6 +111,8 @@ def _ask(partitioner: Partitioner, key: Any, partitions: int) -> int:
                 kind="user",
                 sentence=f"the partitioner gave {said} for key {short(key)}: "
                 f"it must return an int from 0 to {partitions - 1}",
+                role="partitioner",
+                evidence=evidence_of(key, partitions),
                 where=f"key {short(key)}",
                 hint=f"return ... % {partitions}, or better: return ... % partitions, "
                 "its second argument",

@@ -8,6 +8,7 @@ by key, unless the index says ``sorted=False`` (map-only output: each pair alone
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -83,6 +84,17 @@ class RunIndex(msgspec.Struct, frozen=True, array_like=True):
         return sum(place.pairs for place in self.partitions)
 
 
+class RunWriteError(OSError):
+    """A run could not be written: its disk is full, or broken.
+
+    Attributes:
+        filename: the run file; it is removed by ``RunWriter.abort``.
+        needed: bytes that it would have had so far.
+    """
+
+    needed: int
+
+
 def run_name(map_index: int, attempt: int) -> str:
     """Name the run file of a map attempt within its job's directory."""
     return f"map-{map_index}.{attempt}.run"
@@ -154,20 +166,28 @@ class RunWriter:
         places = tuple(map(_summary, self._segments))
         index = RunIndex(places, 0, self._sorted, digest)  # the size is known only after it
         data = msgspec.msgpack.encode(index)
-        self._file.write(data)
-        self._file.write(_TAIL.pack(self._offset, len(data), crc32(data)))
-        self._file.write(_MAGIC)
-        if isinstance(self._file, io.BytesIO):
-            self.data = self._file.getvalue()
-        self._file.close()
+        try:
+            self._file.write(data + _TAIL.pack(self._offset, len(data), crc32(data)) + _MAGIC)
+            if isinstance(self._file, io.BytesIO):
+                self.data = self._file.getvalue()
+            self._file.close()
+        except OSError as error:
+            raise self._failed(error, len(data) + tail) from error
         return RunIndex(places, self._offset + len(data) + tail, self._sorted, digest)
 
     def abort(self) -> None:
         """Close and remove the file."""
         if self._file is not None:
-            self._file.close()
+            # What is still in its buffer may not fit on the disk, and is not wanted either.
+            with contextlib.suppress(OSError):
+                self._file.close()
             if not isinstance(self._file, io.BytesIO):
                 self.path.unlink(missing_ok=True)
+
+    def _failed(self, error: OSError, more: int) -> RunWriteError:
+        failed = RunWriteError(error.errno, error.strerror, str(self.path))
+        failed.needed = self._offset + more
+        return failed
 
     def _write(self, partition: int, block: Block) -> None:
         data = block.dump()
@@ -177,17 +197,20 @@ class RunWriter:
             self._write(partition, block.cut(0, middle))
             self._write(partition, block.cut(middle, block.pairs))
             return
-        if self._file is None:
-            self._file = io.BytesIO() if self._inline else self.path.open("wb")
-            self._file.write(_MAGIC)
-            self._offset = len(_MAGIC)
-        place = BlockPlace(
-            self._offset, len(data), crc32(data), block.groups, block.pairs, block.continues
-        )
-        if isinstance(self._file, io.BytesIO) and self._offset + len(data) > self._inline:
-            begun, self._file = self._file, self.path.open("wb")
-            self._file.write(begun.getbuffer())
-        self._file.write(data)
+        try:
+            if self._file is None:
+                self._file = io.BytesIO() if self._inline else self.path.open("wb")
+                self._file.write(_MAGIC)
+                self._offset = len(_MAGIC)
+            place = BlockPlace(
+                self._offset, len(data), crc32(data), block.groups, block.pairs, block.continues
+            )
+            if isinstance(self._file, io.BytesIO) and self._offset + len(data) > self._inline:
+                begun, self._file = self._file, self.path.open("wb")
+                self._file.write(begun.getbuffer())
+            self._file.write(data)
+        except OSError as error:
+            raise self._failed(error, len(data)) from error
         self._offset += len(data)
         self._open[partition].append(place)
 

@@ -1,6 +1,7 @@
 """What a worker serves to other hosts: byte ranges of its files, and shares of its runs.
 
-A name is ``<job>/<file>`` of plain characters, so no request can leave the worker's directory.
+A name is ``<job>/<file>`` of plain characters, and no link is followed, so no request can leave the
+directories that are served: the worker's own, and those it adopted from workers that died.
 Bytes follow their reply in no frames, sent by the kernel where it can, so they are never copied to
 here; compressed pieces come in a raw frame each. Whoever reads slowly is sent slowly.
 """
@@ -8,8 +9,11 @@ here; compressed pieces come in a raw frame each. Whoever reads slowly is sent s
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,6 +23,7 @@ from tornado.tcpserver import TCPServer
 
 from mrkernel.errors import CorruptRunError
 from mrkernel.protocol.connection import Connection
+from mrkernel.protocol.doorway import Doorway
 from mrkernel.protocol.framing import RAW, pack_frame
 from mrkernel.protocol.messages import (
     MessageDecoder,
@@ -37,12 +42,19 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_.-]+")
 
 
 class RunServer(TCPServer):
-    """Serves the files under one directory to authenticated readers."""
+    """Serves the files under some directories to authenticated readers.
 
-    def __init__(self, directory: Path, token: bytes) -> None:
+    Args:
+        directory: where a file is looked for first.
+        token: the cluster's secret.
+        adopted: where it is looked for then; may change at any time.
+    """
+
+    def __init__(self, directory: Path, token: bytes, adopted: Sequence[Path] = ()) -> None:
         super().__init__()
         self._directory = directory
-        self._token = token
+        self._adopted = adopted
+        self._doorway = Doorway(token)
         self._decoder = MessageDecoder(ReadRange | ReadShares)
 
     @property
@@ -54,7 +66,7 @@ class RunServer(TCPServer):
 
     async def handle_stream(self, stream: IOStream, address: Any) -> None:
         """Serve one reader until it hangs up."""
-        connection = await Connection.accept(stream, self._token)
+        connection = await self._doorway.admit(stream)
         if connection is None:
             return
         try:
@@ -89,13 +101,13 @@ class RunServer(TCPServer):
         for name in request.names:
             file = self._open(name)
             if isinstance(file, str):
-                connection.send(ShareReply(0, error=file))
+                connection.send(ShareReply(0, error=file, blame="gone"))
                 continue
             with file:
                 try:
                     ranges, index = cut_share(file, name, request.partition)
                 except (OSError, CorruptRunError) as error:
-                    connection.send(ShareReply(0, error=str(error)))
+                    connection.send(ShareReply(0, error=str(error), blame="disk"))
                     continue
                 packed_index = msgspec.msgpack.encode(index)
                 codec = known_codec(request.codec)
@@ -105,10 +117,31 @@ class RunServer(TCPServer):
         """Open a file of ours, or say why not."""
         if not _NAME.fullmatch(name):
             return f"{name!r} is no name of a run"
-        try:
-            return (self._directory / name).open("rb")
-        except OSError as error:
-            return f"{name}: {error.strerror}"
+        reason = ""
+        for directory in (self._directory, *self._adopted):
+            try:
+                return _open_plain(directory, name)
+            except OSError as error:
+                # Why our own does not have it is what counts, where none has it.
+                reason = reason or f"{name}: {error.strerror}"
+        return reason
+
+
+def _open_plain(directory: Path, name: str) -> BinaryIO:
+    """Open ``<job>/<file>`` of a directory; a link, or what is no file, is refused."""
+    job, _, file = name.partition("/")
+    folder = os.open(directory / job, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        opened = os.open(file, flags, dir_fd=folder)
+    finally:
+        os.close(folder)
+    mode = os.fstat(opened).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(opened)
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, os.strerror(number))
+    return os.fdopen(opened, "rb")
 
 
 async def _send_share(

@@ -1,5 +1,8 @@
 """Shares: what one partition has in one run, copied from another host to here.
 
+Every block is checked as it comes. One that is damaged is asked for once more: right the second
+time, it was damaged on the way; damaged again, it is so where it lies.
+
 Who wants a partition asks each host for all that its runs have of it, in one request; the answers
 come one after the other, straight into a file, so that what is under way is one piece per
 connection, however much there is: a slow disk here slows the sender down (TCP's own back-pressure).
@@ -11,13 +14,15 @@ then renamed), and holds whole shares only, also when the sender died in the mid
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
+from zlib import crc32
 
 import msgspec
 
@@ -26,13 +31,17 @@ from mrkernel.protocol.framing import RAW
 from mrkernel.protocol.messages import MessageDecoder, ReadShares, RunSource, ShareReply
 from mrkernel.shuffle.pieces import CODEC, PIECE, decompress
 from mrkernel.shuffle.run import PartitionPlace, Read, RunIndex, file_read, run_name, tail_index
-from mrkernel.shuffle.transfer import FrameSocket
+from mrkernel.shuffle.transfer import FrameSocket, GarbledError
+
+logger = logging.getLogger("mrkernel.shuffle")
 
 #: Workers that one reader fetches from at once.
 AT_ONCE = 4
 
 #: Map index and attempt of a run.
 RunId = tuple[int, int]
+#: Whose fault it is that a run cannot be had; see ``FetchFailed``.
+Blame = Literal["disk", "network", "gone"]
 
 _LENGTH = struct.Struct("<Q")
 
@@ -42,15 +51,32 @@ class ShareError(ClusterError):
 
     Attributes:
         run: the run that it is a share of.
+        blame: whose fault it is.
     """
 
-    def __init__(self, run: RunId, reason: str) -> None:
-        super().__init__(run, reason)
+    def __init__(self, run: RunId, reason: str, blame: Blame) -> None:
+        super().__init__(run, reason, blame)
         self.run = run
         self.reason = reason
+        self.blame = blame
 
     def __str__(self) -> str:
         return self.reason
+
+
+class _DamagedError(GarbledError):
+    """What came is not what was written, though it came as it was sent, for all one can see."""
+
+
+class _RefusedError(ClusterError):
+    """The other side says why it cannot send a share."""
+
+    def __init__(self, reason: str, blame: Blame) -> None:
+        super().__init__(reason, blame)
+        self.blame = blame
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 # --- where they lie -------------------------------------------------------------------------------
@@ -143,14 +169,21 @@ class _ShareFile:
     def add(
         self, run: RunId, index: RunIndex, pieces: Iterator[bytes | memoryview]
     ) -> Iterator[int]:
-        """Write a share; yield the size of each piece when it is written."""
+        """Write a share; yield the size of each piece when it is written.
+
+        Raises:
+            _DamagedError: a block is not the one that was written; none of the share counts.
+        """
         start = self._written
         if self._file is None:
             self._file = self._aside.open("wb")
+        check = _Check(index.partitions[0])
         for piece in pieces:
+            check.take(piece)
             self._file.write(piece)
             self._written += len(piece)
             yield len(piece)
+        check.end()
         place = _moved(index.partitions[0], start)
         self._table.append((run, msgspec.structs.replace(index, partitions=(place,))))
 
@@ -168,6 +201,37 @@ class _ShareFile:
                 self._aside.replace(self._path)
         finally:
             self._aside.unlink(missing_ok=True)
+
+
+class _Check:
+    """Checks the blocks of a share, which come one after the other in pieces of any size."""
+
+    def __init__(self, place: PartitionPlace) -> None:
+        self._blocks = [(block.length, block.crc) for each in place.segments for block in each]
+        self._blocks.reverse()
+        self._seen = self._crc = 0  # of the block that is coming
+
+    def take(self, piece: bytes | memoryview) -> None:
+        """Look at the next bytes."""
+        view = memoryview(piece)
+        while view:
+            if not self._blocks:
+                raise _DamagedError("more bytes came than there are")
+            length, crc = self._blocks[-1]
+            part = view[: length - self._seen]
+            self._crc = crc32(part, self._crc)
+            self._seen += len(part)
+            view = view[len(part) :]
+            if self._seen == length:
+                if self._crc != crc:
+                    raise _DamagedError("a block fails its checksum")
+                self._blocks.pop()
+                self._seen = self._crc = 0
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        if any(length for length, _ in self._blocks):
+            raise _DamagedError("bytes are missing")
 
 
 # --- getting them ---------------------------------------------------------------------------------
@@ -200,27 +264,68 @@ def fetch_shares(
     missing = [run for run in source.runs if run not in here]
     if not missing:
         return
+    shares = _ShareFile(directory, partition)
+    damaged: set[RunId] = set()
+    try:
+        while missing and not (stop is not None and stop.is_set()):
+            try:
+                _fetch_some(source, job, partition, missing, token, shares, took, stop)
+            except GarbledError as error:
+                # Its other shares are asked for in a new conversation, beginning with this one.
+                run = missing[0]
+                name = run_name(*run)
+                if run in damaged:
+                    if not isinstance(error, _DamagedError):
+                        raise ShareError(run, str(error), "network") from error
+                    raise ShareError(run, f"{name} is damaged there: {error}", "disk") from error
+                damaged.add(run)
+                logger.warning("%s from %s: %s; asking again", name, source.worker, error)
+            else:
+                for run in sorted(damaged):
+                    logger.warning("%s was damaged on the way here, once", run_name(*run))
+                return
+    finally:
+        shares.close()
+
+
+def _fetch_some(
+    source: RunSource,
+    job: str,
+    partition: int,
+    missing: list[RunId],
+    token: bytes,
+    shares: _ShareFile,
+    took: Callable[[int], None],
+    stop: threading.Event | None,
+) -> None:
+    """Fetch shares in one conversation; those that are here are taken from ``missing``.
+
+    Raises:
+        GarbledError: the first of those that are missing came damaged.
+        ShareError: it cannot be had.
+        OSError: this disk is full, or gone.
+    """
     try:
         peer = FrameSocket((source.data_host, source.data_port), token, "reader")
     except ClusterError as error:
-        raise ShareError(missing[0], str(error)) from error
-    shares = _ShareFile(directory, partition)
-    run = missing[0]
+        raise ShareError(missing[0], str(error), "network") from error
     try:
         names = tuple(f"{job}/{run_name(index, attempt)}" for index, attempt in missing)
         peer.send(ReadShares(names, partition, CODEC))
-        for run in missing:
-            if stop is not None and stop.is_set():
-                return
+        while missing and not (stop is not None and stop.is_set()):
             reply = _reply(peer)
-            index = _index.decode(reply.index)
-            for nbytes in shares.add(run, index, _pieces(peer, reply)):
+            index = _decoded_index(reply.index)
+            for nbytes in shares.add(missing[0], index, _pieces(peer, reply)):
                 took(nbytes)
+            del missing[0]
+    except GarbledError:
+        raise
+    except _RefusedError as error:
+        raise ShareError(missing[0], str(error), error.blame) from error
     except ClusterError as error:
-        raise ShareError(run, str(error)) from error
+        raise ShareError(missing[0], str(error), "network") from error
     finally:
         peer.close()
-        shares.close()
 
 
 def fetch_all(
@@ -253,10 +358,20 @@ def _reply(peer: FrameSocket) -> ShareReply:
         reply: ShareReply
         (reply,) = _replies.decode(peer.receive_alone())
     except (ProtocolError, ValueError) as error:
-        raise ClusterError(f"{peer.address[0]}: an odd reply: {error}") from error
+        raise _DamagedError(f"{peer.address[0]}: an odd reply: {error}") from error
     if reply.error:
-        raise ClusterError(reply.error)
+        raise _RefusedError(reply.error, reply.blame)
     return reply
+
+
+def _decoded_index(data: bytes) -> RunIndex:
+    try:
+        index = _index.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _DamagedError(f"an odd index: {error}") from error
+    if len(index.partitions) != 1:
+        raise _DamagedError("an index of something else")
+    return index
 
 
 def _pieces(peer: FrameSocket, reply: ShareReply) -> Iterator[memoryview | bytes]:
@@ -275,6 +390,6 @@ def _pieces(peer: FrameSocket, reply: ShareReply) -> Iterator[memoryview | bytes
         try:
             data = decompress(packed, reply.codec, size)
         except OSError as error:
-            raise ClusterError(f"{peer.address[0]}: a damaged piece: {error}") from error
+            raise _DamagedError(f"{peer.address[0]}: a damaged piece: {error}") from error
         left -= size
         yield data

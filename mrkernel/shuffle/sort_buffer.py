@@ -9,6 +9,7 @@ Spills are not merged here: reduce merges them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -16,7 +17,7 @@ from mrkernel.job.failure import UserCodeError
 from mrkernel.shuffle.block import Block, name_unpicklable
 from mrkernel.shuffle.collector import Collector
 from mrkernel.shuffle.columns import Column, pack
-from mrkernel.shuffle.digest import Digest
+from mrkernel.shuffle.digest import Digest, FoldDigest
 from mrkernel.shuffle.fold import Fold, make_fold
 from mrkernel.shuffle.fold_block import fold_block, merge_block
 from mrkernel.shuffle.grouping import deal, group_repeats, join
@@ -73,6 +74,7 @@ class SortBuffer:
         self._fold_name = fold
         self._collector = Collector()
         self._digest = Digest()
+        self._fold_digest = FoldDigest(fold) if fold is not None else None
         self._pause = 0
         self._blocks: list[Block] = []
         self._raw: list[Block] = []  # pairs that came after those of the blocks, not folded yet
@@ -150,7 +152,9 @@ class SortBuffer:
         blocks, self._blocks, self._block_bytes = self._blocks, [], 0
         if not blocks:
             return
-        look = self._digest.add if self._fold_name is None else None
+        look: Callable[[Block, Any], None] = self._digest.add
+        if self._fold_digest is not None:
+            look = partial(self._fold_digest.add, states=shorten is merge_block)
         for part, groups in deal(blocks, self._number, self._partitions, look):
             left = groups
             if self._fold_name is not None:
@@ -164,15 +168,19 @@ class SortBuffer:
     def close(self) -> RunIndex:
         """Flush, and close the run."""
         self.flush()
-        return self._writer.close(self._digest.total)
+        if self._fold_digest is None:
+            return self._writer.close(self._digest.total)
+        return self._writer.close(self._fold_digest.total(self.pairs))
 
     def _number(self, keys: KeyColumn) -> Sequence[int] | Any:
-        if self._fold_name is None and not isinstance(self._partitioner, RangePartitioner):
-            self._digest.hashes = hashes_of(keys)
-            if self._partitioner is None:
-                return parts_of(self._digest.hashes, self._partitions)
-        elif self._partitions == 1 and self._partitioner is None:
-            return [0] * len(keys)
+        if isinstance(self._partitioner, RangePartitioner):
+            return partitions_of(keys, self._partitions, self._partitioner)
+        if self._partitions == 1 and self._partitioner is None and self._fold_name is not None:
+            return [0] * len(keys)  # not worth hashing for a digest alone: 8 % of a word count
+        hashes = hashes_of(keys)
+        (self._fold_digest or self._digest).hashes = hashes
+        if self._partitioner is None:
+            return parts_of(hashes, self._partitions)
         return partitions_of(keys, self._partitions, self._partitioner)
 
     def _drain(self) -> None:

@@ -15,9 +15,10 @@ from itertools import accumulate, groupby
 from os import cpu_count
 from pathlib import Path
 from types import FunctionType
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
+from msgspec.structs import replace
 
 from mrkernel.data.head import head
 from mrkernel.data.records import Batch, open_split
@@ -35,7 +36,7 @@ from mrkernel.job.reducing import ReduceCall, Reduced, bad_key
 from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.messages import Finished, PartOutput, RunOutput, Start
 from mrkernel.shuffle import keys as _keys
-from mrkernel.shuffle.columns import Column, to_column
+from mrkernel.shuffle.columns import to_column
 from mrkernel.shuffle.fold_block import finisher
 from mrkernel.shuffle.group_batch import GroupBatch
 from mrkernel.shuffle.key_column import KeyColumn
@@ -49,20 +50,13 @@ from mrkernel.shuffle.run import (
 )
 from mrkernel.shuffle.sort_buffer import SortBuffer
 from mrkernel.shuffle.values import Values
+from mrkernel.worker.map_records import Done, Sink, map_records
 from mrkernel.worker.progress import ProgressCell
 from mrkernel.worker.reduce_inputs import ReduceInputs, RunOpener
+from mrkernel.worker.skipping import Skipping
 
 #: A result part up to this size travels inside the message that reports it.
 INLINE_PART = 64 << 10
-#: Records are mapped in slices that take about this long, so that progress is seen, and a cancel
-#: in an engine without processes is heard, between them.
-SLICE_S = 0.05
-FIRST_SLICE = 16
-#: More at once leave the processor's cache before they are checked and sorted (measured).
-LARGEST_SLICE = 1024
-#: Under --timeout every finished record is seen, at about 3 µs each: slow ones in a slice would
-#: look like one that never ends.
-TIMED_SLICE = 1
 #: What a slot may hold before it spills when nobody says: a share of the machine's memory between
 #: these, so that all slots of a worker together leave most of it to everybody else.
 LEAST_SLOT_MEMORY = 64 << 20
@@ -127,12 +121,17 @@ def run_attempt(start: Start, context: JobContext) -> Finished:
     randomness.seed(context.spec.seed, start.task)
     counters.begin()
     began = time.perf_counter()
-    if start.split is None:
-        done = _reduce(start, context)
-    elif context.spec.reduce_tasks:
-        done = _map(start, context)
-    else:
-        done = _map_only(start, context)
+    try:
+        if start.split is None:
+            done = _reduce(start, context)
+        elif context.spec.reduce_tasks:
+            done = _map(start, context)
+        else:
+            done = _map_only(start, context)
+    except UserCodeError as error:
+        if context.spec.skip:
+            raise _not_skipped(error) from error.__cause__
+        raise
     return Finished(
         start.job,
         start.task,
@@ -144,31 +143,26 @@ def run_attempt(start: Start, context: JobContext) -> Finished:
         output=done.output,
         part=done.part,
         counters=counters.take(),
+        bad=tuple(done.bad),
     )
 
 
-class _Sink(Protocol):
-    """Takes the pairs of a map task."""
-
-    def add(self, pairs: list[Pair], /) -> None: ...
-    def add_columns(self, keys: Column, values: Column, /) -> None: ...
-
-
-@dataclass(slots=True)
-class _Done:
-    """What an attempt has behind it."""
-
-    records: int = 0
-    pairs: int = 0
-    bytes_in: int = 0
-    output: RunOutput | None = None
-    part: PartOutput | None = None
+def _not_skipped(error: UserCodeError) -> UserCodeError:
+    """Say why ``--on-error skip`` does not help, where one might expect it to."""
+    failure = error.failure
+    if failure.index is not None:
+        return error  # the mapper, on a record: too many of them
+    sentence = (
+        f"{failure.sentence}; --on-error skip leaves out records on which the mapper fails, and "
+        "nothing else"
+    )
+    return UserCodeError(replace(failure, sentence=sentence))
 
 
 # --- map ------------------------------------------------------------------------------------------
 
 
-def _map(start: Start, context: JobContext) -> _Done:
+def _map(start: Start, context: JobContext) -> Done:
     """Map a split into a run: one share per reduce task."""
     spec, functions = context.spec, context.functions
     path = context.directory / run_name(start.index, start.attempt)
@@ -186,7 +180,7 @@ def _map(start: Start, context: JobContext) -> _Done:
         combine=combiner.combine if combiner is not None and fold is None else None,
         fold=fold,
     )
-    done = _Done()
+    done = Done()
     try:
         _map_split(start, context, done, buffer)
         index = buffer.close()
@@ -198,11 +192,11 @@ def _map(start: Start, context: JobContext) -> _Done:
     return done
 
 
-def _map_only(start: Start, context: JobContext) -> _Done:
+def _map_only(start: Start, context: JobContext) -> Done:
     """Map a split into a result part: there is no reducer."""
     path = context.directory / part_name(start.index, start.attempt)
     writer = PairWriter(path, inline=INLINE_PART)
-    done = _Done()
+    done = Done()
     try:
         _map_split(start, context, done, writer)
         index = writer.close()
@@ -213,7 +207,7 @@ def _map_only(start: Start, context: JobContext) -> _Done:
     return done
 
 
-def _map_split(start: Start, context: JobContext, done: _Done, sink: _Sink) -> None:
+def _map_split(start: Start, context: JobContext, done: Done, sink: Sink) -> None:
     """Map all records of the split into ``sink``."""
     spec, split = context.spec, start.split
     assert split is not None
@@ -227,13 +221,17 @@ def _map_split(start: Start, context: JobContext, done: _Done, sink: _Sink) -> N
         data=data,
         columns=columns_read(context.functions.mapper),
         schemas=spec.schemas,
+        unreadable=bool(spec.skip or start.skip),
     )
     with batches:
         wanted = batches if spec.sample is None else head(batches, spec.sample)
-        (_map_tables if spec.batch else _map_records)(wanted, context, done, sink)
+        if spec.batch:
+            _map_tables(wanted, context, done, sink)
+        else:
+            _map_records(wanted, start, context, done, sink)
 
 
-def _map_tables(batches: Iterable[Batch], context: JobContext, done: _Done, sink: _Sink) -> None:
+def _map_tables(batches: Iterable[Batch], context: JobContext, done: Done, sink: Sink) -> None:
     """Map table by table: keys and values stay columns all the way."""
     call = BatchMapCall(context.functions.mapper)
 
@@ -244,12 +242,16 @@ def _map_tables(batches: Iterable[Batch], context: JobContext, done: _Done, sink
         try:
             sink.add_columns(keys, values)
         except KeyTypeError as error:
-            raise UserCodeError(_key_failure(error, where, "")) from error
+            failure = Failure(
+                kind="user", sentence=f"{error} ({where})", where=where, role="mapper"
+            )
+            raise UserCodeError(failure) from error
         done.pairs += len(keys)
 
     for batch in batches:
         if not len(batch):
             continue  # nothing is known of its columns, as it may be
+        context.progress.at(f"{len(batch):,} records from {batch.where(0)}")
         for columns in call.columns(batch):
             take(columns, batch.where(0))
         done.records += len(batch)
@@ -259,32 +261,19 @@ def _map_tables(batches: Iterable[Batch], context: JobContext, done: _Done, sink
         take(columns, "finish()")
 
 
-def _map_records(batches: Iterable[Batch], context: JobContext, done: _Done, sink: _Sink) -> None:
-    """Map slice by slice of records, each as fast as C where user code allows."""
-    call, take = _map_call(context), sink.add
-    largest = LARGEST_SLICE if context.spec.timeout_s is None else TIMED_SLICE
-    size = min(FIRST_SLICE, largest)
-    for batch in batches:
-        stop, total = 0, len(batch.records)
-        while stop < total:
-            begin, stop = stop, min(stop + size, total)
-            clock = time.perf_counter()
-            for pairs in call.pieces(batch, begin, stop):
-                try:
-                    take(pairs)
-                except KeyTypeError as error:
-                    raise _bad_key(error, call, batch, begin, stop, pairs) from error
-                done.pairs += len(pairs)
-            done.records += stop - begin
-            context.progress.add(stop - begin, batch.nbytes * (stop - begin) // total)
-            size = min(_next_size(size, time.perf_counter() - clock), largest)
-        done.bytes_in += batch.nbytes
-    pairs = call.finish()
-    done.pairs += len(pairs)
-    try:
-        take(pairs)
-    except KeyTypeError as error:
-        raise UserCodeError(_key_failure(error, "finish()", "")) from error
+def _map_records(
+    batches: Iterable[Batch], start: Start, context: JobContext, done: Done, sink: Sink
+) -> None:
+    """Map slice by slice of records."""
+    spec = context.spec
+    call = _map_call(context)
+    exact = start.careful or spec.timeout_s is not None
+    if spec.skip or start.skip:
+        stateful = type(context.functions.mapper) is not FunctionType
+        skipping = Skipping(start.task, spec.skip, start.skip, stateful=stateful, exact=exact)
+        skipping.map_records(batches, call, sink, context.progress, done)
+        return
+    map_records(batches, call, sink, context.progress, done, exact=exact)
 
 
 def _map_call(context: JobContext) -> MapCall:
@@ -297,38 +286,12 @@ def _map_call(context: JobContext) -> MapCall:
     return context.map_call
 
 
-def _next_size(size: int, took: float) -> int:
-    if took < SLICE_S / 2:
-        return min(size * 2, LARGEST_SLICE)
-    if took > SLICE_S * 2:
-        return max(size // 2, 1)
-    return size
-
-
-def _bad_key(
-    error: KeyTypeError, call: MapCall, batch: Batch, begin: int, stop: int, pairs: list[Pair]
-) -> UserCodeError:
-    """Find the record of a bad key by mapping one record at a time: the job fails anyway."""
-    wanted = pairs[error.index][0] if error.index is not None else None
-    kind = type(wanted)
-    for index in range(begin, stop):
-        for key, _ in call.pairs(batch, index, index + 1):
-            if type(key) is kind and short(key) == short(wanted):
-                failure = _key_failure(error, batch.where(index), short(batch.records[index]))
-                return UserCodeError(failure)
-    return UserCodeError(_key_failure(error, batch.where(begin), ""))
-
-
-def _key_failure(error: KeyTypeError, where: str, record: str) -> Failure:
-    return Failure(kind="user", sentence=f"{error} ({where})", where=where, record=record)
-
-
 # --- reduce ---------------------------------------------------------------------------------------
 
 
-def _reduce(start: Start, context: JobContext) -> _Done:
+def _reduce(start: Start, context: JobContext) -> Done:
     """Merge the runs of one partition and reduce its groups into a result part."""
-    done = _Done()
+    done = Done()
     functions, sort_values = context.functions, context.spec.sort_values
     folds = folding(functions.reducer, functions.combiner, sort_values=sort_values)
     finish_states = finisher(folds.reduce) if folds.reduce is not None and folds.states else None
@@ -338,7 +301,7 @@ def _reduce(start: Start, context: JobContext) -> _Done:
     inputs = ReduceInputs(start, context.open_run, context.progress)
     done.bytes_in = inputs.nbytes
     merged = merge_groups(inputs.segments, scratch=context.directory, limit_bytes=context.memory)
-    timed = context.spec.timeout_s is not None
+    timed = start.careful or context.spec.timeout_s is not None
     try:
         for batch in merged:
             folded = batch.folded(folds.reduce) if folds.reduce is not None else None
@@ -349,14 +312,18 @@ def _reduce(start: Start, context: JobContext) -> _Done:
                 context.progress.add(folded.groups, 0)
                 continue
             if timed or sort_values or batch.spilled:
+                context.progress.at(_near(batch))
                 groups = _groups(batch, sort_values)
                 reduced = call.reduce(_ticking(groups, context.progress) if timed else groups)
                 _take(writer, batch.keys, reduced, done)
                 context.progress.add(0 if timed else len(batch), 0)
                 continue
             for piece in batch.pieces():
+                context.progress.at(_near(piece))
                 _take(writer, piece.keys, call.reduce_all(piece.opened()), done)
                 context.progress.add(len(piece), 0)
+        if call.has_finish:
+            context.progress.at("finish()")
         pairs = call.finish()
         if pairs:
             # They belong to no group: each takes its place in the order by its own key.
@@ -399,7 +366,7 @@ def _plain_keys(keys: list[Any], reduced: Reduced | None = None) -> Sequence[Any
         raise bad_key(error, where) from error
 
 
-def _take(writer: PartWriter, keys: KeyColumn, reduced: Reduced, done: _Done) -> None:
+def _take(writer: PartWriter, keys: KeyColumn, reduced: Reduced, done: Done) -> None:
     """Write what some groups were reduced to; ``keys`` are theirs."""
     if reduced.out_keys is None:
         writer.add(keys, reduced.counts, reduced.values)
@@ -415,6 +382,14 @@ def _take(writer: PartWriter, keys: KeyColumn, reduced: Reduced, done: _Done) ->
     done.pairs += len(reduced.values)
 
 
+def _near(batch: GroupBatch) -> str:
+    """Say where some groups are."""
+    if not len(batch):
+        return ""
+    first = f"group {short(batch.keys.slice(0, 1).to_list()[0])}"
+    return first if len(batch) == 1 else f"{first} or one after it"
+
+
 def _groups(batch: GroupBatch, sort_values: bool) -> Iterable[tuple[Any, Any]]:
     return _sorted_groups(batch) if sort_values else batch
 
@@ -422,8 +397,9 @@ def _groups(batch: GroupBatch, sort_values: bool) -> Iterable[tuple[Any, Any]]:
 def _ticking(
     groups: Iterable[tuple[Any, Any]], progress: ProgressCell
 ) -> Iterator[tuple[Any, Any]]:
-    """Tell of each group once it is behind us."""
+    """Tell of each group before it is reduced, and once it is behind us."""
     for group in groups:
+        progress.at(f"group {short(group[0])}")
         yield group
         progress.add(1, 0)
 

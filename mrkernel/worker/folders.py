@@ -15,8 +15,8 @@ from pathlib import Path
 
 #: Seconds files of ended jobs are left lying, so that those of many jobs go together.
 DELETE_DELAY_S = 0.05
-#: Empty folders kept.
-SPARES = 4
+#: Empty folders kept: as many as small jobs come and go while those before wait to be emptied.
+SPARES = 16
 
 
 class Folders:
@@ -64,11 +64,15 @@ class Folders:
         if self._deleting is not None:
             await self._deleting
 
-    def delete_now(self, jobs: list[str]) -> None:
-        """Delete all of some jobs before anything else happens."""
-        for job in jobs:
-            self._made.discard(job)
-            shutil.rmtree(self._directory / job, ignore_errors=True)
+    def let_go(self) -> None:
+        """Delete all jobs: out of the way at once, from the disk soon."""
+        for job in list(self._made):
+            # Under another name nobody who comes next meets what was in it.
+            aside = f"old-{next(self._numbers)}"
+            with contextlib.suppress(FileNotFoundError):  # it was never written to
+                (self._directory / job).rename(self._directory / aside)
+            self.delete(job, runs_only=False)
+            self._doomed[-1] = (aside, False)
 
     async def _delete_doomed(self) -> None:
         """Delete files in a thread: some disks take long, and the next job is starting."""

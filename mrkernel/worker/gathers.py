@@ -33,7 +33,8 @@ class Gathers:
     """The fetches that wait and those under way."""
 
     def __init__(self) -> None:
-        self.waiting: dict[tuple[JobId, int, WorkerId], Fetch] = {}  #: in order of arrival
+        #: In order of arrival; by job, partition, store, and whose runs.
+        self.waiting: dict[tuple[JobId, int, WorkerId, JobId], Fetch] = {}
         self.under_way: dict[int, Fetch] = {}
         self._let_go: dict[JobId, Forget] = {}  #: with fetches under way
         self._seen = 0
@@ -42,7 +43,7 @@ class Gathers:
         """Put what is asked for behind what is waiting, or to the rest of the same worker's."""
         for partition in message.partitions:
             for source in message.sources:
-                key = (message.job, partition, source.worker)
+                key = (message.job, partition, source.worker, source.job)
                 before = self.waiting.get(key)
                 wanted = source
                 if before is not None:

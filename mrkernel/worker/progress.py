@@ -1,7 +1,8 @@
 """A progress cell: how far a runner is, in memory that outlives it and costs no message.
 
 The runner writes, the worker server reads at each beat. Both map the same few bytes, so a runner
-that hangs in C code is still seen to stand still, and one that crashed to have been somewhere.
+that hangs in C code is still seen to stand still, and one that crashed to have been somewhere: the
+place it last wrote down says where.
 """
 
 from __future__ import annotations
@@ -12,7 +13,16 @@ import struct
 import tempfile
 
 _LAYOUT = struct.Struct("=QQQ")
+#: Sequence (odd while the place is being written), index + 1 (0: none), bytes of the text.
+_PLACE = struct.Struct("=QQI")
+_SEQUENCE = struct.Struct("=Q")
+_PLACE_AT = 64
+_TEXT_AT = _PLACE_AT + _PLACE.size
 CELL_SIZE = mmap.PAGESIZE
+#: Bytes of a place, at most: the rest of a long one is cut off.
+PLACE_LIMIT = 3 << 10
+#: Times a place is read when somebody writes it meanwhile.
+_LOOKS = 3
 
 
 def make_cell() -> int:
@@ -39,19 +49,37 @@ class ProgressCell:
             descriptor = make_cell()
         self._memory = mmap.mmap(descriptor, CELL_SIZE)
         os.close(descriptor)
-        self._started = self._records = self._bytes = 0
+        self._started = self._records = self._bytes = self._sequence = 0
 
     def begin(self) -> None:
-        """Another attempt starts: one more begun, no records yet."""
+        """Another attempt starts: one more begun, no records yet, nowhere in particular."""
         self._started += 1
         self._records = self._bytes = 0
         self._write()
+        self.at("")
 
     def add(self, records: int, nbytes: int) -> None:
         """So many more records and bytes are behind us."""
         self._records += records
         self._bytes += nbytes
         self._write()
+
+    def at(self, where: str, index: int | None = None) -> None:
+        """Write down where we are, before we go on: "a.txt, byte 1234", "group 'the'".
+
+        Args:
+            where: for people; cut after 3 KiB.
+            index: of the record in its split, from 0 and counting those that are skipped, if it is
+                exactly this record that comes now; None: one of several from ``where`` on.
+        """
+        text = where.encode("utf-8", "backslashreplace")[:PLACE_LIMIT]
+        # Odd while we write: who looks now, or finds that we died here, knows not to believe it.
+        self._sequence += 1
+        _SEQUENCE.pack_into(self._memory, _PLACE_AT, self._sequence)
+        self._memory[_TEXT_AT : _TEXT_AT + len(text)] = text
+        self._sequence += 1
+        number = 0 if index is None else index + 1
+        _PLACE.pack_into(self._memory, _PLACE_AT, self._sequence, number, len(text))
 
     def _write(self) -> None:
         _LAYOUT.pack_into(self._memory, 0, self._started, self._records, self._bytes)
@@ -60,6 +88,24 @@ class ProgressCell:
         """Return (attempts begun, records, bytes) as last written."""
         started, records, nbytes = _LAYOUT.unpack_from(self._memory, 0)
         return started, records, nbytes
+
+    def place(self) -> str:
+        """Return ``where`` as last written; "" when nothing was, or not to its end."""
+        return self._read_place()[0]
+
+    def index(self) -> int | None:
+        """Return the ``index`` last written with a place; None: it had none."""
+        return self._read_place()[1]
+
+    def _read_place(self) -> tuple[str, int | None]:
+        for _ in range(_LOOKS):
+            sequence, number, size = _PLACE.unpack_from(self._memory, _PLACE_AT)
+            text = self._memory[_TEXT_AT : _TEXT_AT + min(size, PLACE_LIMIT)]
+            (after,) = _SEQUENCE.unpack_from(self._memory, _PLACE_AT)
+            if sequence == after and not sequence % 2:
+                # It may be cut in the middle of a character.
+                return text.decode("utf-8", "ignore"), number - 1 if number else None
+        return "", None
 
     def close(self) -> None:
         """Unmap."""

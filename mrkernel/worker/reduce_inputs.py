@@ -17,6 +17,7 @@ from mrkernel.shuffle.run import (
     run_name,
     segment_readers,
 )
+from mrkernel.shuffle.shares import Blame
 from mrkernel.worker.progress import ProgressCell
 
 #: Opens the run of a map attempt that a source holds: (source, map index, attempt).
@@ -24,14 +25,26 @@ RunOpener = Callable[[RunSource, int, int], tuple[Read, RunIndex]]
 
 
 class FetchError(MRKernelError):
-    """The run of one map attempt cannot be read, so that map has to run again."""
+    """The run of one map attempt cannot be read, so that map has to run again.
 
-    def __init__(self, map_index: int, map_attempt: int, worker: WorkerId, reason: str) -> None:
-        super().__init__(map_index, map_attempt, worker, reason)
+    Attributes:
+        blame: the disk that it lies on, the network between, or nobody: it is gone.
+    """
+
+    def __init__(
+        self,
+        map_index: int,
+        map_attempt: int,
+        worker: WorkerId,
+        reason: str,
+        blame: Blame = "gone",
+    ) -> None:
+        super().__init__(map_index, map_attempt, worker, reason, blame)
         self.map_index = map_index
         self.map_attempt = map_attempt
         self.worker = worker
         self.reason = reason
+        self.blame = blame
 
     def __str__(self) -> str:
         return f"map-{self.map_index} on {self.worker}: {self.reason}"
@@ -52,7 +65,7 @@ class ReduceInputs:
         """
         self.nbytes = 0
         self._progress = progress
-        self._origin: dict[str, Callable[[str], FetchError]] = {}
+        self._origin: dict[str, Callable[[str, Blame], FetchError]] = {}
         opened: list[tuple[int, list[SegmentReader]]] = []
         for source in start.sources:
             for map_index, attempt in source.runs:
@@ -62,7 +75,7 @@ class ReduceInputs:
                 try:
                     read, index = open_run(source, map_index, attempt)
                 except (OSError, ClusterError) as error:
-                    raise lost(_reason(error)) from error
+                    raise lost(*_reason(error)) from error
                 self.nbytes += index.partition(start.index).nbytes
                 read = partial(self._read, read, lost)
                 opened.append((map_index, segment_readers(read, name, index, start.index)))
@@ -77,20 +90,22 @@ class ReduceInputs:
     def corrupt(self, error: CorruptRunError) -> MRKernelError:
         """Say whose run it is that fails its checksum; our own scratch is nobody else's."""
         lost = self._origin.get(error.path or "")
-        return error if lost is None else lost(str(error))
+        return error if lost is None else lost(str(error), "disk")
 
     def _read(
-        self, read: Read, lost: Callable[[str], FetchError], offset: int, length: int
+        self, read: Read, lost: Callable[[str, Blame], FetchError], offset: int, length: int
     ) -> bytes | memoryview:
         try:
             data = read(offset, length)
         except (OSError, ClusterError) as error:
-            raise lost(_reason(error)) from error
+            raise lost(*_reason(error)) from error
         self._progress.add(0, length)
         return data
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception) -> tuple[str, Blame]:
     if isinstance(error, FileNotFoundError):
-        return "the file is gone"
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        return "the file is gone", "gone"
+    if isinstance(error, OSError):
+        return error.strerror or str(error), "disk"
+    return str(error), "disk" if isinstance(error, CorruptRunError) else "gone"

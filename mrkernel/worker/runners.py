@@ -7,25 +7,37 @@ of jobs. Everything happens on the server's event loop; nothing here waits.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder
+from mrkernel.worker.deaths import Death
+from mrkernel.worker.memory import Victims, resident
 from mrkernel.worker.progress import ProgressCell, make_cell
+from mrkernel.worker.slot_output import END
 from mrkernel.worker.template import (
     DIED,
     REPORT,
     REQUEST,
     RunnerMain,
-    describe_exit,
     kill_group,
     run_template,
+    signal_name,
 )
+
+logger = logging.getLogger("mrkernel.worker")
 
 READ_SIZE = 256 << 10
 OUTPUT_TAIL = 16 << 10  #: bytes of output kept for the report of a crash: it may be long
+#: Seconds that a runner gets to say where it is, before it is killed.
+LAST_WORDS_S = 0.5
+#: Seconds before a runner that could not be forked is asked for again.
+AGAIN_S = 0.5
 
 
 @dataclass(slots=True)
@@ -48,44 +60,72 @@ class Listener:
     up: Callable[[int], None]
     said: Callable[[int, bytes], None]  #: payload of a frame
     printed: Callable[[int, bytes], None]
-    died: Callable[[int, str, str, int], None]  #: cause, last of its output, records it had read
+    died: Callable[[int, Death], None]
     template_lost: Callable[[], None]
 
 
-def start_template(warm_up: Callable[[], None], main: RunnerMain) -> socket.socket:
-    """Fork the template; call it before any event loop or thread exists. Returns our end."""
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The process that forks runners, and our end of its socket pair."""
+
+    control: socket.socket
+    pid: int
+
+
+def start_template(warm_up: Callable[[], None], main: RunnerMain) -> Template:
+    """Fork the template; call it before any event loop or thread exists."""
     ours, theirs = socket.socketpair()
-    if os.fork() == 0:
+    pid = os.fork()
+    if pid == 0:
         ours.close()
         run_template(theirs, warm_up, main)
     theirs.close()
     ours.setblocking(False)
-    return ours
+    return Template(ours, pid)
 
 
 class Runners:
     """The runner of each slot.
 
     Args:
-        template: our end of its socket pair.
+        template: who forks them.
         slots: how many.
     """
 
-    def __init__(self, template: socket.socket, slots: int, listener: Listener) -> None:
-        self._template = template
+    def __init__(self, template: Template, slots: int, listener: Listener) -> None:
+        self._template = template.control
+        self._victims = Victims()
         self._listener = listener
         self._reports = bytearray()
         self._runners: list[Runner | None] = [None] * slots
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(template, self._read_template)
+        self._buried = asyncio.Event()
+        self._closed = False
+        self._loop.add_reader(self._template, self._read_template)
 
     def fork(self, slot: int) -> None:
-        """Ask for a fresh runner in an empty slot; ``up`` is called when it lives."""
-        ours, theirs = socket.socketpair()
-        output, their_output = os.pipe()
-        cell = make_cell()
-        socket.send_fds(self._template, [REQUEST.pack(slot)], [theirs.fileno(), their_output, cell])
-        theirs.close()
+        """Ask for a fresh runner in an empty slot; ``up`` is called when it lives.
+
+        Where this process may open no more files just now, it is tried again a little later.
+        """
+        if self._closed:
+            return
+        opened: list[int] = []
+        try:
+            ours, theirs = socket.socketpair()
+            opened += [ours.detach(), theirs.detach()]
+            opened += os.pipe()
+            opened.append(make_cell())
+        except OSError as error:
+            for descriptor in opened:
+                os.close(descriptor)
+            logger.warning("no runner for slot %d: %s; trying again", slot, error)
+            self._loop.call_later(AGAIN_S, self.fork, slot)
+            return
+        conversation, their_end, output, their_output, cell = opened
+        ours = socket.socket(fileno=conversation)
+        socket.send_fds(self._template, [REQUEST.pack(slot)], [their_end, their_output, cell])
+        os.close(their_end)
         os.close(their_output)
         ours.setblocking(False)
         os.set_blocking(output, False)
@@ -111,10 +151,25 @@ class Runners:
             self._loop.add_writer(runner.conversation, self._write, slot)
         runner.unsent += memoryview(frame)[sent:]
 
-    def kill(self, slot: int) -> None:
-        """Kill a runner and all it started; ``died`` is called when it is buried."""
+    def kill(self, slot: int, *, tell: bool = False) -> None:
+        """Kill a runner and all it started; ``died`` is called when it is buried.
+
+        Args:
+            tell: give it a moment to write down where it is (``faulthandler`` does, also in the
+                middle of a C function).
+        """
         runner = self._runners[slot]
-        if runner is not None and runner.pid:
+        if runner is None or not runner.pid:
+            return
+        if not tell:
+            kill_group(runner.pid)
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(runner.pid, signal.SIGABRT)
+        self._loop.call_later(LAST_WORDS_S, self._kill_now, slot, runner)
+
+    def _kill_now(self, slot: int, runner: Runner) -> None:
+        if self._runners[slot] is runner:
             kill_group(runner.pid)
 
     def read_output(self, slot: int) -> None:
@@ -130,8 +185,27 @@ class Runners:
         """List the living runners."""
         return [runner.pid for runner in self._runners if runner is not None and runner.pid]
 
+    def weigh(self, slots: Iterable[int]) -> tuple[int, ...]:
+        """Return the bytes of memory that the runners of some slots have, by slot; 0: not asked."""
+        weights = [0] * len(self._runners)
+        for slot in slots:
+            runner = self._runners[slot]
+            if runner is not None and runner.pid:
+                weights[slot] = resident(runner.pid)
+        return tuple(weights)
+
+    async def kill_all(self) -> None:
+        """Kill every runner and wait until they are buried; each slot is filled again as always."""
+        dying = self.pids()
+        for pid in dying:
+            kill_group(pid)
+        while set(dying) & set(self.pids()):
+            self._buried.clear()
+            await self._buried.wait()
+
     def close(self) -> None:
         """Hang up on the template: it kills every runner."""
+        self._closed = True
         self._loop.remove_reader(self._template)
         self._template.close()
         for slot, runner in enumerate(self._runners):
@@ -153,7 +227,7 @@ class Runners:
             return
         self._reports += data
         while len(self._reports) >= REPORT.size:
-            what, slot, pid, status = REPORT.unpack_from(self._reports)
+            what, slot, pid, status, peak = REPORT.unpack_from(self._reports)
             del self._reports[: REPORT.size]
             runner = self._runners[slot]
             assert runner is not None
@@ -164,10 +238,19 @@ class Runners:
             # What it said and printed before it died still counts.
             self._read_conversation(slot)
             self._read_output(slot)
-            tail = runner.tail.decode("utf-8", "replace")
-            records = runner.cell.read()[1]
+            cell = runner.cell
+            death = Death(
+                status=max(status, 0),
+                signal=signal_name(status),
+                stderr=runner.tail.decode("utf-8", "replace"),
+                records=cell.read()[1],
+                place=cell.place(),
+                index=cell.index(),
+                peak_bytes=peak,
+                out_of_memory=status == -signal.SIGKILL and self._victims.any_new(),
+            )
             self._bury(slot)
-            self._listener.died(slot, describe_exit(status), tail, records)
+            self._listener.died(slot, death)
 
     def _read_conversation(self, slot: int) -> None:
         runner = self._runners[slot]
@@ -199,8 +282,11 @@ class Runners:
             if not data:
                 self._loop.remove_reader(runner.output)
                 return
-            runner.tail = (runner.tail + data)[-OUTPUT_TAIL:]
+            # The last words are those of the attempt that runs.
+            runner.tail = (runner.tail + data).rpartition(END)[2][-OUTPUT_TAIL:]
             self._listener.printed(slot, data)
+            if len(data) < READ_SIZE:
+                return
 
     def _write(self, slot: int) -> None:
         runner = self._runners[slot]
@@ -226,3 +312,4 @@ class Runners:
         os.close(runner.output)
         runner.cell.close()
         self._runners[slot] = None
+        self._buried.set()

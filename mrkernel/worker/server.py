@@ -8,10 +8,11 @@ on. Order matters in ``main``: the template is forked before there is an event l
 from __future__ import annotations
 
 import asyncio
-import codecs
 import contextlib
 import logging
 import os
+import random
+import secrets
 import shutil
 import signal
 import socket
@@ -23,19 +24,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import psutil
-from tornado.iostream import IOStream, StreamClosedError
 
 from mrkernel.data.host import host_id
 from mrkernel.data.splits import MemorySplit
-from mrkernel.errors import ManagerUnreachableError, MRKernelError, SecurityError
+from mrkernel.errors import MRKernelError
+from mrkernel.ids import WorkerId
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.messages import (
+    Adopt,
+    BeatsHeard,
     BlobPiece,
+    Disown,
+    Disturb,
+    Finished,
     FromRunner,
     JobInfo,
+    Message,
     MessageDecoder,
-    Printed,
+    Offer,
     Register,
     Registered,
     Retire,
@@ -43,13 +49,25 @@ from mrkernel.protocol.messages import (
     ToWorker,
     frame_of,
 )
+from mrkernel.shuffle.run import run_name
 from mrkernel.shuffle.serving import RunServer
 from mrkernel.shuffle.shares import fetch_shares
+from mrkernel.worker.attempt import part_name
+from mrkernel.worker.beats import Beats
+from mrkernel.worker.blobs import Blobs
+from mrkernel.worker.deaths import Death
+from mrkernel.worker.disturbing import Slowness, die, freeze
+from mrkernel.worker.finding import Found, find_manager
 from mrkernel.worker.folders import Folders
 from mrkernel.worker.gathers import Fetch
-from mrkernel.worker.runners import Listener, Runners, start_template
+from mrkernel.worker.lease import Lease
+from mrkernel.worker.load import Load
+from mrkernel.worker.memory import share_of_machine
+from mrkernel.worker.printing import Printing
+from mrkernel.worker.runners import Listener, Runners, Template, start_template
 from mrkernel.worker.state import (
     Delete,
+    Discard,
     Event,
     Fetched,
     Fork,
@@ -62,22 +80,24 @@ from mrkernel.worker.state import (
     RunnerSaid,
     RunnerUp,
     Say,
+    Weighed,
     WorkerState,
 )
+from mrkernel.worker.stores import Stores, take_lock
 from mrkernel.worker.task_runner import RunnerHome, run_tasks, warm_up
 
 logger = logging.getLogger("mrkernel.worker")
 
-#: Characters of output one attempt may send; the rest is counted, not sent.
-PRINT_LIMIT = 20_000
-#: Seconds output is collected for, so that a chatty mapper costs few messages.
-PRINT_DELAY_S = 0.1
-#: Functions up to this size travel on to runners as they came; larger ones are read from a file.
-SMALL_FUNCTIONS = 256 << 10
 #: Niceness of what is fetched ahead.
 BACKGROUND = 10
-#: How long a worker looks for a manager that went away before it ends itself.
+#: How long a worker looks for a manager before it ends itself, when nobody says.
 LEASE_S = 30.0
+#: Seconds between two looks at runners that are at work.
+WEIGH_S = 0.1
+#: Listening there, a worker tells the address at which its manager sees it.
+_EVERYWHERE = ("0.0.0.0", "::")
+#: Seconds that killed runners get to disappear before the next manager is looked for anyway.
+BURIAL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +109,8 @@ class WorkerConfig:
         token: the cluster's secret.
         slots: runners it keeps.
         directory: its own, made and removed by it; runs and blobs lie here.
-        host, port: where it serves its runs; port 0 = any free one.
-        lease_s: how long it looks for a lost manager.
+        host, port: where it serves its runs; port 0 = any free one; host "0.0.0.0" = everywhere.
+        lease_s: how long it looks for a manager, unless that says otherwise.
         always_fetch: read runs over TCP even from this host, as between hosts.
     """
 
@@ -114,14 +134,16 @@ def main(config: WorkerConfig) -> int:
     config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     home = RunnerHome(config.directory, config.token, host_id(), config.always_fetch)
     template = start_template(warm_up, lambda sock, cell: run_tasks(sock, cell, home))
+    lock = take_lock(config.directory)  # after the fork: the template must not hold it
     try:
         return asyncio.run(_run(config, template))
     finally:
         shutil.rmtree(config.directory, ignore_errors=True)
+        os.close(lock)
 
 
-async def _run(config: WorkerConfig, template: socket.socket) -> int:
-    server = WorkerServer(config, template)
+async def _run(config: WorkerConfig, template: Template) -> int:
+    server = WorkerServer(config, template, random.Random())
     loop = asyncio.get_running_loop()
     running = asyncio.ensure_future(server.run())
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -132,24 +154,34 @@ async def _run(config: WorkerConfig, template: socket.socket) -> int:
 
 
 class WorkerServer:
-    """One worker server; ``run`` is its whole life."""
+    """One worker server; ``run`` is its whole life.
 
-    def __init__(self, config: WorkerConfig, template: socket.socket) -> None:
+    Args:
+        config: how it is set up.
+        template: forks its runners.
+        chance: spreads the workers that look for a lost manager.
+    """
+
+    def __init__(self, config: WorkerConfig, template: Template, chance: random.Random) -> None:
         self._config = config
-        self._state = WorkerState(config.slots)
+        self._chance = chance
+        self._state = WorkerState(config.slots, share_of_machine(config.slots))
+        self._instance = secrets.token_hex(8)
+        self._registered: Registered | None = None  # the last word of that kind
+        self._lease_s = config.lease_s
+        self._beats: Beats | None = None
         self._connection: Connection | None = None
         self._from_manager = MessageDecoder(ToWorker)
         self._from_runner = MessageDecoder(FromRunner)
-        self._runs = RunServer(config.directory, config.token)
-        self._blobs = config.directory / "blobs"
-        self._blobs.mkdir(exist_ok=True)
+        self._stores = Stores(config.directory)
+        self._runs = RunServer(config.directory, config.token, self._stores.directories)
+        self._blobs = Blobs(config.directory)
         self._folders = Folders(config.directory)
-        self._small: dict[str, bytes] = {}  # blobs that are in no file: functions, as a rule
         self._orders: list[list[JobInfo | Start]] = [[] for _ in range(config.slots)]
-        self._output = [_SlotOutput() for _ in range(config.slots)]
-        self._output_timer: asyncio.TimerHandle | None = None
-        self._process = psutil.Process()
-        self._cpu_seconds: tuple[float, float] | None = None  # (clock, CPU seconds so far)
+        self._printing = Printing(config.slots, self._say)
+        self._weighing: asyncio.TimerHandle | None = None
+        self._load = Load()
+        self._template_pid = template.pid
         self._template_lost = asyncio.Event()
         self._runners = Runners(
             template,
@@ -157,11 +189,12 @@ class WorkerServer:
             Listener(
                 up=lambda slot: self._turn([RunnerUp(slot)]),
                 said=self._runner_said,
-                printed=self._runner_printed,
+                printed=self._printing.add,
                 died=self._runner_died,
                 template_lost=self._template_lost.set,
             ),
         )
+        self._slowness = Slowness(self._runners.pids)
 
     async def run(self) -> int:
         """Serve managers, one after the other, until retired or the lease is over."""
@@ -179,57 +212,34 @@ class WorkerServer:
             serving.cancel()
             lost_template.cancel()
             self._drop_orders()
+            self._slowness.stop()
             self._runners.close()
             self._runs.stop()
             if self._connection is not None:
                 self._connection.close()
+            self._stores.delete_all()
+
+    # --- managers ---------------------------------------------------------------------------------
 
     async def _serve_managers(self) -> int:
-        deadline = time.monotonic() + self._config.lease_s
-        pause = 0.02
-        host, port = self._config.manager
         while True:
-            try:
-                connection = await Connection.connect(
-                    IOStream(socket.socket()), (host, port), self._config.token, "worker"
-                )
-            except SecurityError:
-                raise
-            except (StreamClosedError, TimeoutError, OSError) as error:
-                if time.monotonic() > deadline:
-                    raise ManagerUnreachableError(
-                        f"no manager answers at {host}:{port} ({error}): is it running, and is it "
-                        "the one whose token this worker has?"
-                    ) from error
-                await asyncio.sleep(pause)
-                pause = min(pause * 1.6, 2.0)
-                continue
-            status = await self._serve_one(connection)
+            found = await find_manager(
+                self._config.manager,
+                self._config.token,
+                Lease(self._lease_s, time.monotonic(), self._chance),
+                again=self._registered is not None,
+            )
+            status = await self._serve_one(found)
             if status is not None:
                 return status
-            logger.warning("the manager is gone (%s); looking for it", connection.ended)
-            await self._folders.settled()  # the next manager may number its jobs like this one
-            self._start_anew()
-            deadline = time.monotonic() + self._config.lease_s
-            pause = 0.02
+            logger.warning("the manager is gone (%s); looking for it", found.connection.ended)
+            await self._start_anew()
 
-    async def _serve_one(self, connection: Connection) -> int | None:
+    async def _serve_one(self, found: Found) -> int | None:
         """Obey one manager until its connection ends; an exit status when told to retire."""
-        self._connection = connection
-        data_host, data_port = self._runs.address
-        connection.send(
-            Register(
-                host=socket.gethostname(),
-                host_id=host_id(),
-                pid=os.getpid(),
-                slots=self._config.slots,
-                python=python_version(),
-                data_host=data_host,
-                data_port=data_port,
-                directory=str(self._config.directory),
-            )
-        )
-        beating: asyncio.Future[None] | None = None
+        self._connection = connection = found.connection
+        connection.send(self._introduction(found.own_host))
+        working: list[asyncio.Future[None]] = []
         try:
             async for messages in connection.batches(self._from_manager):
                 events: list[Event] = []
@@ -238,10 +248,24 @@ class WorkerServer:
                         case BlobPiece():
                             self._turn(events)
                             events = []
-                            self._store_blob(message)
+                            self._blobs.add(message)
                         case Registered():
-                            logger.info("registered as %s", message.worker)
-                            beating = asyncio.ensure_future(self._beat_forever(message.beat_s))
+                            self._beats = self._begin(found, message)
+                            working.append(asyncio.ensure_future(self._beats.beat_forever()))
+                            working.append(
+                                asyncio.ensure_future(self._report_forever(message.report_s))
+                            )
+                        case BeatsHeard(heard):
+                            if self._beats is not None:
+                                self._beats.told(heard)
+                        case Adopt(directory):
+                            self._stores.adopt(directory)
+                        case Disown(directory, delete):
+                            self._stores.disown(directory, delete=delete)
+                        case Disturb():
+                            self._turn(events)
+                            events = []
+                            self._disturb(message)
                         case Retire(reason):
                             print(f"mrkernel worker: {reason}", file=sys.stderr)  # noqa: T201
                             return 1
@@ -249,21 +273,92 @@ class WorkerServer:
                             events.append(FromManager(message))
                 self._turn(events)
         finally:
-            if beating is not None:
-                beating.cancel()
+            for work in working:
+                work.cancel()
+            self._beats = None
             self._connection = None
         return None
 
-    def _start_anew(self) -> None:
-        """Forget what the lost manager asked for: to the next one this is a new worker."""
+    def _introduction(self, own_host: str) -> Register:
+        """Say who we are, and who we were."""
+        directory = self._config.directory
+        if not directory.exists():
+            # Whoever adopted it while we stood still deleted it.
+            directory.mkdir(mode=0o700)
+            self._blobs = Blobs(directory)
+            take_lock(directory)  # until this process ends
+        data_host, data_port = self._runs.address
+        if data_host in _EVERYWHERE:
+            data_host = own_host  # another one after the machine slept, perhaps
+        last = self._registered
+        return Register(
+            host=socket.gethostname(),
+            host_id=host_id(),
+            pid=os.getpid(),
+            slots=self._config.slots,
+            python=python_version(),
+            data_host=data_host,
+            data_port=data_port,
+            directory=str(directory),
+            instance=self._instance,
+            previous=last.worker if last is not None else WorkerId(""),
+            cluster=last.cluster if last is not None else "",
+            adopted=tuple(map(str, self._stores.directories)),
+        )
+
+    def _begin(self, found: Found, registered: Registered) -> Beats:
+        """A manager took us in: keep what we have and offer it, or be rid of it."""
+        connection = found.connection
+        logger.info("registered as %s", registered.worker)
+        if registered.keep:
+            connection.send(self._offer())
+        elif self._registered is not None:
+            self._state.reports.clear()
+            self._folders.let_go()
+            self._stores.let_go()
+        self._registered = registered
+        self._lease_s = registered.lease_s or self._config.lease_s
+        if registered.dead_s:
+            connection.watch_over(registered.dead_s)
+        return Beats(connection, registered, found.host)
+
+    def _offer(self) -> Offer:
+        """Offer what we reported lately and still have."""
+        offer = self._state.reports.offer()
+        return Offer(tuple(report for report in offer.finished if self._has(report)))
+
+    def _has(self, report: Finished) -> bool:
+        directory = self._config.directory
+        if report.part is not None:
+            return not report.part.name or (directory / report.part.name).exists()
+        output = report.output
+        if output is None or output.data is not None or not any(output.sizes):
+            return True
+        index = int(report.task.rpartition("-")[2])
+        return (directory / report.job / run_name(index, report.attempt)).exists()
+
+    async def _start_anew(self) -> None:
+        """Forget what the lost manager asked for; what is finished stays, for when it is back."""
         self._drop_orders()
-        for slot in range(self._config.slots):
-            self._runners.kill(slot)
-        self._folders.delete_now(list(self._state.jobs))
-        for blob in self._blobs.iterdir():
-            blob.unlink()  # it is sent again if it is needed
-        self._small.clear()
         self._state.forget_everything()
+        # A runner that still writes must not meet the next attempt of its task.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BURIAL_S):
+                await self._runners.kill_all()
+        await self._folders.settled()  # the next manager may number its jobs like this one
+        await self._stores.settled()
+        self._blobs.clear()
+
+    def _disturb(self, disturb: Disturb) -> None:
+        """Fail on purpose."""
+        logger.warning("told to fail: %s %g", disturb.how, disturb.amount)
+        match disturb.how:
+            case "kill":
+                die(self._runners.pids())
+            case "freeze":
+                freeze(self._runners.pids(), self._template_pid, disturb.amount)
+            case "slow":
+                self._slowness.set(disturb.amount)
 
     # --- a turn -----------------------------------------------------------------------------------
 
@@ -272,25 +367,34 @@ class WorkerServer:
         for event in events:
             self._obey(self._state.handle(event, now))
 
+    def _say(self, message: Message) -> None:
+        if self._connection is not None:
+            self._connection.send(message)
+
     def _obey(self, instructions: Iterable[object]) -> None:
         for instruction in instructions:
             match instruction:
                 case Say(message):
-                    if self._connection is not None:
-                        self._connection.send(message)
+                    self._say(message)
                 case Order(slot, message):
                     if isinstance(message, Start):
-                        self._output[slot].expect(message)
+                        self._printing.expect(slot, message)
+                        self._weigh_soon()
                     self._order(slot, message)
-                case Kill(slot):
+                case Kill(slot, tell):
                     self._orders[slot].clear()
-                    self._runners.kill(slot)
+                    self._runners.kill(slot, tell=tell)
                 case Fork(slot):
                     self._orders[slot].clear()  # they were for the runner that died
-                    self._output[slot] = _SlotOutput()
+                    self._printing.fresh(slot)
                     self._runners.fork(slot)
                 case Delete(job, blobs, runs_only):
                     self._delete(job, blobs, runs_only)
+                case Discard(start, run):
+                    name = run_name if run else part_name
+                    path = self._config.directory / start.job / name(start.index, start.attempt)
+                    with contextlib.suppress(OSError):  # whoever reads it finds out
+                        path.unlink(missing_ok=True)
                 case Fetch():
                     self._fetch(instruction)
 
@@ -298,11 +402,10 @@ class WorkerServer:
         """Queue an order; all that this loop turn has for a runner leaves as one frame."""
         if isinstance(message, JobInfo):
             self._folders.make(message.job)
-            functions = self._small.get(message.spec.functions)
+            functions = self._blobs.small(message.spec.functions)
             message = msgspec.structs.replace(message, functions=functions)
-        elif isinstance(message.split, MemorySplit) and message.split.blob in self._small:
-            blob = message.split.blob  # input as small as functions are: a runner reads the file
-            (self._blobs / blob).write_bytes(self._small.pop(blob))
+        elif isinstance(message.split, MemorySplit) and message.split.blob:
+            self._blobs.to_file(message.split.blob)
         if not any(self._orders):
             asyncio.get_running_loop().call_soon(self._send_orders)
         self._orders[slot].append(message)
@@ -318,11 +421,9 @@ class WorkerServer:
         return orders
 
     def _delete(self, job: str, blobs: tuple[str, ...], runs_only: bool) -> None:
-        # At once: the same blob may come again before long, into the same file.
-        for digest in blobs:
-            if self._small.pop(digest, None) is None:
-                (self._blobs / digest).unlink(missing_ok=True)
+        self._blobs.delete(blobs)
         self._folders.delete(job, runs_only)
+        self._stores.forget(job, runs_only)
 
     def _fetch(self, fetch: Fetch) -> None:
         """Fetch shares in a thread that leaves the processors to user code."""
@@ -333,9 +434,8 @@ class WorkerServer:
             if sys.platform == "linux":  # where a thread has a priority of its own
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BACKGROUND)
             try:
-                fetch_shares(
-                    fetch.source, fetch.job, fetch.partition, directory, self._config.token
-                )
+                job = fetch.source.job or fetch.job
+                fetch_shares(fetch.source, job, fetch.partition, directory, self._config.token)
             except (MRKernelError, OSError) as error:
                 # The reduce attempt finds out by itself whether it matters.
                 logger.info("could not fetch ahead from %s: %s", fetch.source.worker, error)
@@ -346,110 +446,42 @@ class WorkerServer:
         # A daemon: it may wait for a silent worker when this one ends.
         threading.Thread(target=run, name="mrk-fetch", daemon=True).start()
 
-    def _store_blob(self, piece: BlobPiece) -> None:
-        """Add a piece; runners read the file, and check its digest, once they are told of it."""
-        if piece.last and not piece.offset and len(piece.data) <= SMALL_FUNCTIONS:
-            self._small[piece.digest] = piece.data
-            return
-        mode = "ab" if piece.offset else "wb"
-        with (self._blobs / Path(piece.digest).name).open(mode) as file:
-            file.write(piece.data)
+    # --- load, progress, memory -------------------------------------------------------------------
 
-    # --- beats ------------------------------------------------------------------------------------
-
-    async def _beat_forever(self, beat_s: float) -> None:
+    async def _report_forever(self, report_s: float) -> None:
         while True:
             self._turn([self._pulse()])
-            await asyncio.sleep(beat_s)
+            await asyncio.sleep(report_s)
+
+    def _weigh_soon(self) -> None:
+        if self._weighing is None:
+            loop = asyncio.get_running_loop()
+            self._weighing = loop.call_later(WEIGH_S, self._weigh)
+
+    def _weigh(self) -> None:
+        """Look at the memory and progress of the runners at work; at nothing without any."""
+        self._weighing = None
+        busy = [slot for slot, held in enumerate(self._state.slots) if held.busy]
+        if busy:
+            self._turn([Weighed(self._runners.weigh(busy), self._progress())])
+            self._weigh_soon()
 
     def _pulse(self) -> Pulse:
-        seconds, resident = 0.0, 0
-        for process in [self._process, *map(_process, self._runners.pids())]:
-            if process is None:
-                continue
-            with contextlib.suppress(psutil.Error), process.oneshot():
-                times = process.cpu_times()
-                seconds += times.user + times.system
-                resident += process.memory_info().rss
-        now = time.monotonic()
-        percent = 0.0
-        if self._cpu_seconds is not None:
-            before, spent = self._cpu_seconds
-            percent = max(0.0, 100 * (seconds - spent) / max(now - before, 1e-6))
-        self._cpu_seconds = (now, seconds)
-        progress = [self._runners.progress(slot) for slot in range(self._config.slots)]
-        return Pulse(round(percent, 1), resident, tuple(RunnerProgress(*p) for p in progress))
+        percent, resident = self._load.measure(self._runners.pids())
+        return Pulse(percent, resident, self._progress())
+
+    def _progress(self) -> tuple[RunnerProgress, ...]:
+        slots = range(self._config.slots)
+        return tuple(RunnerProgress(*self._runners.progress(slot)) for slot in slots)
 
     # --- runners ----------------------------------------------------------------------------------
 
     def _runner_said(self, slot: int, payload: bytes) -> None:
         self._runners.read_output(slot)  # what it printed belongs before its end
         for message in self._from_runner.decode(payload):
-            self._flush_output(slot)
-            self._output[slot].ended()
+            self._printing.ended(slot)
             self._turn([RunnerSaid(slot, message)])
 
-    def _runner_died(self, slot: int, cause: str, tail: str, records: int) -> None:
-        self._flush_output(slot)
-        self._turn([RunnerDied(slot, cause, tail, records)])
-
-    def _runner_printed(self, slot: int, data: bytes) -> None:
-        self._output[slot].add(data)
-        if self._output_timer is None:
-            loop = asyncio.get_running_loop()
-            self._output_timer = loop.call_later(PRINT_DELAY_S, self._flush_outputs)
-
-    def _flush_outputs(self) -> None:
-        self._output_timer = None
-        for slot in range(self._config.slots):
-            self._flush_output(slot)
-
-    def _flush_output(self, slot: int) -> None:
-        printed = self._output[slot].take()
-        if printed is not None and self._connection is not None:
-            self._connection.send(printed)
-
-
-class _SlotOutput:
-    """What the runner of a slot prints, attempt by attempt, capped."""
-
-    def __init__(self) -> None:
-        self._expected: list[Start] = []
-        self._pending = bytearray()
-        # Output comes cut at any byte: the rest of a character is waited for.
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._sent = 0
-        self._dropped = 0
-
-    def expect(self, start: Start) -> None:
-        self._expected.append(start)
-
-    def ended(self) -> None:
-        if self._expected:
-            self._expected.pop(0)
-        self._sent = self._dropped = 0
-        self._decoder.reset()
-
-    def add(self, data: bytes) -> None:
-        room = PRINT_LIMIT - self._sent - len(self._pending)
-        self._pending += data[: max(room, 0)]
-        self._dropped += max(0, len(data) - max(room, 0))
-
-    def take(self) -> Printed | None:
-        if not self._expected or not (self._pending or self._dropped):
-            return None
-        start = self._expected[0]
-        text = self._decoder.decode(self._pending)
-        self._sent += len(self._pending)
-        dropped, self._dropped = self._dropped, 0
-        self._pending.clear()
-        if not text and not dropped:
-            return None
-        return Printed(start.job, start.task, start.attempt, text, dropped)
-
-
-def _process(pid: int) -> psutil.Process | None:
-    try:
-        return psutil.Process(pid)
-    except psutil.NoSuchProcess:
-        return None
+    def _runner_died(self, slot: int, death: Death) -> None:
+        self._printing.flush(slot)
+        self._turn([RunnerDied(slot, death)])

@@ -12,13 +12,10 @@ loop; a fresh one is forked in milliseconds.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from dataclasses import dataclass, field
 
 from mrkernel.ids import JobId, TaskId
-from mrkernel.job.failure import Failure, Frame, owner_of
-from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.messages import (
     AttemptProgress,
     Beat,
@@ -32,12 +29,19 @@ from mrkernel.protocol.messages import (
     Message,
     Start,
 )
+from mrkernel.worker.deaths import Death, crash, over_limit, timed_out
 from mrkernel.worker.gathers import Fetch, Gathers
+from mrkernel.worker.reports import Reports
 
-#: One frame of ``faulthandler``'s report.
-_FATAL_FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
 #: Attempts a runner may hold at once, the running one included.
 PIPELINE = 16
+#: Seconds that an attempt gets to make its functions ready (modules are imported then) before the
+#: time for its first record begins.
+READY_S = 10.0
+#: A runner may have so many times the memory that its slot may fill before it spills.
+HEADROOM = 1.5
+#: But always this much, in bytes: Python with Arrow and some libraries has half of it.
+LEAST_LIMIT = 512 << 20
 
 
 # --- what can happen ------------------------------------------------------------------------------
@@ -67,17 +71,23 @@ class RunnerSaid:
 
 @dataclass(frozen=True, slots=True)
 class RunnerDied:
-    """The slot's runner is gone; ``cause`` is for people, e.g. "was killed (SIGKILL)"."""
+    """The slot's runner is gone."""
 
     slot: int
-    cause: str
-    stderr: str = ""  #: its last lines, if any
-    records: int = 0  #: how many of its attempt's it had finished
+    death: Death
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What each slot's runner has and how far it is, by slot."""
+
+    memory: tuple[int, ...]  #: bytes; 0: not known
+    progress: tuple[RunnerProgress, ...] = ()  #: empty: not looked at
 
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """Time to beat; ``progress`` is what each slot's progress cell says, by slot."""
+    """Time to report; ``progress`` is what each slot's progress cell says, by slot."""
 
     cpu_percent: float
     memory_bytes: int
@@ -100,7 +110,7 @@ class Fetched:
     number: int
 
 
-Event = FromManager | RunnerUp | RunnerSaid | RunnerDied | Pulse | Fetched
+Event = FromManager | RunnerUp | RunnerSaid | RunnerDied | Weighed | Pulse | Fetched
 
 
 # --- what to do -----------------------------------------------------------------------------------
@@ -126,6 +136,7 @@ class Kill:
     """Kill the slot's runner and whatever it started; ``RunnerDied`` will come."""
 
     slot: int
+    tell: bool = False  #: let it say first where it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +155,15 @@ class Delete:
     runs_only: bool
 
 
-Instruction = Say | Order | Kill | Fork | Delete | Fetch
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Delete the file of an attempt that will never end: it may be half written."""
+
+    start: Start
+    run: bool  #: it is a run, not a result part
+
+
+Instruction = Say | Order | Kill | Fork | Delete | Discard | Fetch
 
 
 @dataclass(slots=True)
@@ -158,9 +177,17 @@ class Slot:
     killing: bool = False  #: a kill is under way: nothing it still says counts
     held: deque[Start] = field(default_factory=deque)
     told: set[JobId] = field(default_factory=set)  #: jobs its runner knows
-    seen: RunnerProgress | None = None  #: at the last pulse
+    ended: int = 0  #: attempts that its runner has behind it
+    seen: RunnerProgress | None = None  #: when last looked at
     since: float = 0.0  #: when ``seen`` last changed
     timed_out: bool = False
+    over: int = 0  #: bytes it had when it was killed for having too many; 0: it was not
+    unwanted: list[Discard] = field(default_factory=list)  #: what it was at when it was killed
+
+    @property
+    def busy(self) -> bool:
+        """Whether its runner is at an attempt that is wanted."""
+        return bool(self.held) and not self.killing
 
 
 class WorkerState:
@@ -168,10 +195,13 @@ class WorkerState:
 
     Args:
         slots: runners it keeps.
+        limit_bytes: of memory, for runners of jobs without a ``slot_memory``; 0: none.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, limit_bytes: int = 0) -> None:
         self.slots = [Slot() for _ in range(slots)]
+        self.reports = Reports()  #: what a manager that is back may not know
+        self._limit_bytes = limit_bytes
         self.line: deque[Start] = deque()  #: attempts not yet given to a runner
         self.jobs: dict[JobId, JobInfo] = {}
         self.gathers = Gathers()  #: what is fetched for reduce attempts to come
@@ -196,6 +226,9 @@ class WorkerState:
                 self.slots[slot] = Slot(up=True, since=now)
             case RunnerDied():
                 self._runner_died(event)
+            case Weighed(memory, progress):
+                self._weighed(memory)
+                self._look(progress, now)
             case Pulse(cpu_percent, memory_bytes, progress):
                 self._pulse(cpu_percent, memory_bytes, progress, now)
             case Fetched(number):
@@ -211,14 +244,17 @@ class WorkerState:
     def forget_everything(self) -> None:
         """The manager is gone: nothing it asked for counts any more.
 
-        The shell kills the runners; each comes back fresh, as after any death.
+        The shell kills the runners; each comes back fresh, as after any death. Finished work stays,
+        and so do the reports of it: the next manager may be the same one again.
         """
+        for slot in self.slots:
+            slot.unwanted += map(self._discard, slot.held)
+            slot.held.clear()
+            slot.killing = slot.up
+            slot.timed_out, slot.over = False, 0
         self.line.clear()
         self.jobs.clear()
         self.gathers.forget_everything()
-        for slot in self.slots:
-            slot.held.clear()
-            slot.killing = slot.up
 
     def validate(self) -> None:
         """Check that no attempt is in two places.
@@ -255,6 +291,7 @@ class WorkerState:
                     for slot in self.slots:
                         slot.told.discard(job)
                 self.gathers.forget(message)
+                self.reports.forget(job, runs_only)
                 self._out.append(Delete(job, blobs, runs_only))
 
     def _cancel(self, job: JobId, task: TaskId, attempt: int) -> None:
@@ -269,6 +306,7 @@ class WorkerState:
             if any(is_it(start) for start in slot.held):
                 # Its runner has it in the pipe or is in the middle of it: only a fresh runner is
                 # sure not to run it. What else it held goes back to the head of the line.
+                slot.unwanted += [self._discard(start) for start in slot.held if is_it(start)]
                 rest = [start for start in slot.held if not is_it(start)]
                 slot.held.clear()
                 self.line.extendleft(reversed(rest))
@@ -294,20 +332,33 @@ class WorkerState:
             return
         slot.held.popleft()
         slot.since = now
+        slot.ended += 1
+        if isinstance(message, Finished):
+            self.reports.add(message)
         self._out.append(Say(message))
 
     def _runner_died(self, event: RunnerDied) -> None:
-        slot = self.slots[event.slot]
+        slot, death = self.slots[event.slot], event.death
         held = list(slot.held)
-        if held and not slot.killing:
+        lost = slot.unwanted
+        if held and (slot.over or slot.timed_out or not slot.killing):
             first = held.pop(0)
-            self._out.append(Say(_crash(first, event)))
-        elif held and slot.timed_out:
-            first = held.pop(0)
-            self._out.append(Say(_timed_out(first, self.jobs[first.job].spec)))
+            lost = [*lost, self._discard(first)]
+            if slot.over:
+                said = over_limit(first, death, slot.over, self._limit(first))
+            elif slot.timed_out:
+                said = timed_out(first, death, self.jobs[first.job].spec.timeout_s or 0.0)
+            else:
+                said = crash(first, death)
+            self._out.append(Say(said))
+        self._out.extend(lost)
         self.line.extendleft(reversed(held))
         self.slots[event.slot] = Slot()
         self._out.append(Fork(event.slot))
+
+    def _discard(self, start: Start) -> Discard:
+        run = start.split is not None and self.jobs[start.job].spec.reduce_tasks > 0
+        return Discard(start, run)
 
     def _give(self, now: float) -> None:
         """Give attempts in line to runners: one each first, then more while the line is long."""
@@ -337,59 +388,39 @@ class WorkerState:
         now: float,
     ) -> None:
         reports = []
-        for index, (slot, at) in enumerate(zip(self.slots, progress, strict=True)):
-            if not slot.held or slot.killing:
+        for slot, at in zip(self.slots, progress, strict=True):
+            if slot.busy:
+                running = slot.held[0]
+                reports.append(
+                    AttemptProgress(
+                        running.job, running.task, running.attempt, at.records, at.bytes
+                    )
+                )
+        self._look(progress, now)
+        self._out.append(Say(Beat(cpu_percent, memory_bytes, tuple(reports))))
+
+    def _look(self, progress: tuple[RunnerProgress, ...], now: float) -> None:
+        """Kill what has not come further for too long."""
+        for index, (slot, at) in enumerate(zip(self.slots, progress, strict=False)):
+            if not slot.busy:
                 continue
-            running = slot.held[0]
-            reports.append(
-                AttemptProgress(running.job, running.task, running.attempt, at.records, at.bytes)
-            )
             # Bytes count too: a reduce task that still fetches and merges is not stuck.
             if at != slot.seen:
                 slot.seen, slot.since = at, now
-            limit = self.jobs[running.job].spec.timeout_s
+            limit = self.jobs[slot.held[0].job].spec.timeout_s
+            if limit is not None and at.started <= slot.ended:
+                limit += READY_S
             if limit is not None and now - slot.since > limit:
                 slot.killing = slot.timed_out = True
+                self._out.append(Kill(index, tell=True))
+
+    def _weighed(self, memory: tuple[int, ...]) -> None:
+        for index, (slot, used) in enumerate(zip(self.slots, memory, strict=True)):
+            if slot.busy and 0 < self._limit(slot.held[0]) < used:
+                slot.killing, slot.over = True, used
                 self._out.append(Kill(index))
-        self._out.append(Say(Beat(cpu_percent, memory_bytes, tuple(reports))))
 
-
-def _crash(start: Start, event: RunnerDied) -> Failed:
-    error_type, message, frames = _last_words(event.stderr)
-    failure = Failure(
-        kind="crash",
-        sentence=f"its Python process {event.cause} after {event.records:,} finished records",
-        error_type=error_type,
-        message=message,
-        frames=frames,
-        hint="look at what the mapper or reducer calls outside Python (C code, os._exit, memory)",
-    )
-    return Failed(start.job, start.task, start.attempt, failure)
-
-
-def _last_words(output: str) -> tuple[str, str, tuple[Frame, ...]]:
-    """What a process said when it died: error type, message, and the user's frames.
-
-    The report of ``faulthandler`` (most recent call first) is told like any other error; without
-    one the last lines of its output have to do.
-    """
-    _, fatal, report = output.rpartition("Fatal Python error")
-    if not fatal:
-        return "", "\n".join(output.strip().splitlines()[-8:]), ()
-    message = report.partition("\n")[0].removeprefix(": ")
-    current = report.partition("Current thread ")[2].partition("\n\n")[0]
-    frames = [
-        Frame(file, int(line), function)
-        for file, line, function in _FATAL_FRAME.findall(current)
-        if owner_of(file) == "user"
-    ]
-    return fatal, message, tuple(reversed(frames))
-
-
-def _timed_out(start: Start, spec: JobSpec) -> Failed:
-    failure = Failure(
-        kind="timeout",
-        sentence=f"no record was finished for {spec.timeout_s:g} s",
-        hint="an endless loop? otherwise give --timeout a larger number of seconds",
-    )
-    return Failed(start.job, start.task, start.attempt, failure)
+    def _limit(self, start: Start) -> int:
+        """Return the bytes that the runner of an attempt may have; 0: any number."""
+        given = self.jobs[start.job].spec.slot_memory
+        return self._limit_bytes if given is None else max(LEAST_LIMIT, int(HEADROOM * given))

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from mrkernel.errors import JobSpecError, SecurityError
 from mrkernel.ids import JobId
 from mrkernel.job.failure import Failure, UserCodeError
@@ -47,7 +49,10 @@ from mrkernel.shuffle.shares import (
     share_files,
 )
 from mrkernel.worker.attempt import JobContext, run_attempt
+from mrkernel.worker.disks import disk_failure
+from mrkernel.worker.end_marks import EndMarks
 from mrkernel.worker.heap import keep_freed_memory
+from mrkernel.worker.peak_memory import PeakMemory
 from mrkernel.worker.progress import ProgressCell
 from mrkernel.worker.reduce_inputs import FetchError
 
@@ -105,18 +110,24 @@ def run_tasks(conversation: socket.socket, cell: int, home: RunnerHome) -> None:
     runner = _TaskRunner(home, ProgressCell(cell))
     frames = FrameDecoder(FRAME_LIMIT)
     decoder = MessageDecoder(ToRunner)
-    while data := conversation.recv(256 << 10):
-        for _, payload in frames.feed(data):
-            for message in decoder.decode(payload):
-                reply = runner.obey(message)
-                if reply is not None:
-                    conversation.sendall(frame_of(reply))
+    marks = EndMarks()
+    try:
+        while data := conversation.recv(256 << 10):
+            for _, payload in frames.feed(data):
+                for message in decoder.decode(payload):
+                    reply = runner.obey(message)
+                    if reply is not None:
+                        marks.write()
+                        conversation.sendall(frame_of(reply))
+    finally:
+        marks.close()
 
 
 class _TaskRunner:
     def __init__(self, home: RunnerHome, progress: ProgressCell) -> None:
         self._home = home
         self._progress = progress
+        self._peak = PeakMemory()
         self._infos: dict[JobId, JobInfo] = {}
         self._current: JobContext | None = None
         self._shares: dict[tuple[int, int], tuple[Read, RunIndex]] = {}  # of other hosts' runs
@@ -125,6 +136,7 @@ class _TaskRunner:
         if isinstance(message, JobInfo):
             self._infos[message.job] = message
             return None
+        self._peak.begin()
         try:
             context = self._context(message.job)
             remote = [source for source in message.sources if not self._is_here(source)]
@@ -133,7 +145,7 @@ class _TaskRunner:
             done = run_attempt(message, context)
             if remote:
                 self._remove_shares(message)
-            return done
+            return replace(done, peak_memory=self._peak.read())
         except UserCodeError as error:
             return Failed(message.job, message.task, message.attempt, error.failure)
         except JobSpecError as error:
@@ -149,9 +161,13 @@ class _TaskRunner:
                 error.map_attempt,
                 error.worker,
                 error.reason,
+                blame=error.blame,
             )
-        except (OSError, SecurityError) as error:
+        except OSError as error:
             # Ours, not the user's: his exceptions come as UserCodeError. A full or broken disk.
+            failure = disk_failure(error, self._home.directory)
+            return Failed(message.job, message.task, message.attempt, failure)
+        except SecurityError as error:
             sentence = f"the worker could not write or read its files: {error}"
             kind = type(error).__name__
             failure = Failure(kind="environment", sentence=sentence, error_type=kind)
@@ -194,7 +210,7 @@ class _TaskRunner:
         """Open the run of a finished map attempt, or what was fetched of it."""
         if not self._is_here(source):
             return self._shares[index, attempt]
-        name = f"{job}/{run_name(index, attempt)}"
+        name = f"{source.job or job}/{run_name(index, attempt)}"
         path = f"{source.directory}/{name}"
         data = read_small(path, SMALL_RUN)
         if data is None:
@@ -217,7 +233,7 @@ class _TaskRunner:
             try:
                 fetch_shares(
                     source,
-                    start.job,
+                    source.job or start.job,
                     start.index,
                     directory,
                     self._home.token,
@@ -226,7 +242,7 @@ class _TaskRunner:
                     stop=stop,
                 )
             except ShareError as error:
-                raise FetchError(*error.run, source.worker, error.reason) from error
+                raise FetchError(*error.run, source.worker, error.reason, error.blame) from error
 
         fetch_all(sources, fetch)
         self._shares = find_shares(directory, start.index)

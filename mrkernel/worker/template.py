@@ -7,9 +7,10 @@ it safe; its parent, the worker server, speaks to it over a socket pair:
 
 * server → template: the slot as 4 bytes, with the runner's socket, its output pipe and its
   progress cell as file descriptors;
-* template → server: (``U`` or ``D``, slot, pid, exit status) as 16 bytes.
+* template → server: (``U`` or ``D``, slot, pid, exit status, peak memory) as 24 bytes.
 
 When the server is gone the socket ends; the template then kills the runners with all they started.
+It does so even if it was stopped: the kernel wakes it when its parent ends.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 REQUEST = struct.Struct("!i")
-REPORT = struct.Struct("!c3xiIi")
+REPORT = struct.Struct("!c3xiIiQ")
 UP = b"U"
 DIED = b"D"
 
@@ -38,8 +39,13 @@ _PR_SET_PDEATHSIG = 1
 
 def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent ends (Linux; elsewhere a no-op)."""
+    _hear_of_parent(signal.SIGKILL)
+
+
+def _hear_of_parent(number: int) -> None:
+    """Ask the kernel for a signal when our parent ends (Linux; elsewhere a no-op)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def run_template(control: socket.socket, warm_up: Callable[[], None], main: RunnerMain) -> NoReturn:
@@ -50,6 +56,7 @@ def run_template(control: socket.socket, warm_up: Callable[[], None], main: Runn
         warm_up: imports what every runner needs.
         main: run in each forked child.
     """
+    _hear_of_parent(signal.SIGCONT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     wake_read, wake_write = os.pipe()
@@ -87,7 +94,7 @@ def run_template(control: socket.socket, warm_up: Callable[[], None], main: Runn
             for descriptor in descriptors:
                 os.close(descriptor)
             slots[pid] = slot
-            _report(control, UP, slot, pid, 0)
+            _report(control, UP, slot, pid, 0, 0)
 
 
 def kill_group(pid: int) -> None:
@@ -108,7 +115,7 @@ def _receive(control: socket.socket) -> tuple[int | None, list[int]]:
 def _report_deaths(control: socket.socket, slots: dict[int, int]) -> None:
     while slots:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status, used = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if not pid:
@@ -116,17 +123,21 @@ def _report_deaths(control: socket.socket, slots: dict[int, int]) -> None:
         # The runner may be dead while what it started lives on.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
-        _report(control, DIED, slots.pop(pid), pid, os.waitstatus_to_exitcode(status))
+        peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        _report(control, DIED, slots.pop(pid), pid, os.waitstatus_to_exitcode(status), peak)
 
 
-def _report(control: socket.socket, what: bytes, slot: int, pid: int, status: int) -> None:
+def _report(
+    control: socket.socket, what: bytes, slot: int, pid: int, status: int, peak: int
+) -> None:
     with contextlib.suppress(ConnectionError):  # the server is gone: select will say so
-        control.sendall(REPORT.pack(what, slot, pid, status))
+        control.sendall(REPORT.pack(what, slot, pid, status, peak))
 
 
 def _become_runner(descriptors: list[int], main: RunnerMain) -> NoReturn:
     """In the child: cut every tie with the template, then live a runner's life."""
     import faulthandler
+    import resource
 
     status = 1
     try:
@@ -146,6 +157,8 @@ def _become_runner(descriptors: list[int], main: RunnerMain) -> NoReturn:
             )
             setattr(sys, name, text)
         faulthandler.enable(2)
+        # Its report says more than an image of its memory, which may be as large as that.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
         main(socket.socket(fileno=conversation), cell)
         status = 0
     except BaseException:
@@ -155,14 +168,15 @@ def _become_runner(descriptors: list[int], main: RunnerMain) -> NoReturn:
         os._exit(status)
 
 
-def describe_exit(status: int) -> str:
-    """Say how a process ended, for people: "was killed (SIGKILL)", "exited with status 3"."""
+def signal_name(status: int) -> str:
+    """Name the signal that ended a process: "SIGSEGV"; "" when none did.
+
+    Args:
+        status: its exit status, or minus the number of the signal.
+    """
     if status >= 0:
-        return f"ended itself with exit status {status}"
+        return ""
     try:
-        name = signal.Signals(-status).name
+        return signal.Signals(-status).name
     except ValueError:
-        name = f"signal {-status}"
-    if -status == signal.SIGKILL:
-        return f"was killed ({name})"
-    return f"crashed ({name})"
+        return f"signal {-status}"

@@ -99,5 +99,60 @@ def test_strings_are_seen_at_both_ends() -> None:
     assert number_of(long.encode()) not in seen
 
 
-def test_what_is_folded_has_none(tmp_path: Path) -> None:
-    assert digest_of(PAIRS, tmp_path, fold="sum") == 0
+FOLDS = ["sum", "count", "min", "max", "mean", "stats", "first", "set", "top:3"]
+
+
+@pytest.mark.parametrize("fold", FOLDS)
+@given(
+    pairs=st.lists(st.tuples(keys, st.one_of(st.integers(), st.floats(), values)), max_size=20),
+    chance=st.randoms(),
+    batch=st.integers(1, 7),
+    parts=st.integers(1, 3),
+)
+@settings(max_examples=20)
+def test_the_digest_of_what_is_folded_does_not_depend_on_how(
+    fold: str, pairs: list[tuple[Any, Any]], chance: random.Random, batch: int, parts: int
+) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        options = {"fold": fold, "parts": parts}
+        once = digest_of(pairs, Path(name), **options)
+        assert once or not pairs
+        chance.shuffle(pairs)
+        assert digest_of(pairs, Path(name), batch=batch, limit_bytes=1, **options) == once
+
+
+@pytest.mark.parametrize("fold", FOLDS)
+@pytest.mark.parametrize("repeat", [1, 8])  # one by one, and as columns
+def test_ways_to_fold_agree_on_the_digest(tmp_path: Path, fold: str, repeat: int) -> None:
+    for change in (int, float, lambda n: n % 2 == 0, lambda n: n << 70, str):
+        if change is str and fold in ("sum", "mean", "stats"):
+            continue
+        pairs = [(key, change(value)) for key, value in PAIRS[:1500] * repeat]
+        once = digest_of(pairs, tmp_path, fold=fold)
+        assert digest_of(pairs[::-1], tmp_path, fold=fold, batch=97, limit_bytes=30_000) == once
+        assert digest_of(pairs, tmp_path, fold=fold, batch=40_000) == once
+    many = [(f"k{n}", n + 1) for n in range(5_000 * repeat)] * 2
+    once = digest_of(many, tmp_path, fold=fold)
+    assert digest_of(many[::-1], tmp_path, fold=fold, batch=501, limit_bytes=200_000) == once
+    assert digest_of(many, tmp_path, fold=fold, parts=5) == once
+    assert digest_of([*many[1:], ("other", 1)], tmp_path, fold=fold) != once
+
+
+@pytest.mark.parametrize("fold", FOLDS)
+def test_other_pairs_have_another_digest_also_when_they_are_folded(
+    tmp_path: Path, fold: str
+) -> None:
+    once = digest_of(PAIRS, tmp_path, fold=fold)
+    assert digest_of(PAIRS[1:], tmp_path, fold=fold) != once
+    assert digest_of([*PAIRS, PAIRS[0]], tmp_path, fold=fold) != once
+    renamed = [(key if key != "k3" else "other", value) for key, value in PAIRS]
+    assert digest_of(renamed, tmp_path, fold=fold) != once
+    if fold == "sum":
+        assert digest_of([("k0", 1), *PAIRS[1:]], tmp_path, fold=fold) != once
+        swapped = [("k0", PAIRS[1][1]), ("k1", PAIRS[0][1]), *PAIRS[2:]]
+        assert digest_of(swapped, tmp_path, fold=fold) != once
+    if fold == "count":
+        assert digest_of([("k0", 1), *PAIRS[1:]], tmp_path, fold=fold) == once
+        assert digest_of([("k1", 1), *PAIRS[1:]], tmp_path, fold=fold) != once

@@ -103,6 +103,7 @@ def test_ten_thousand_segments_of_one_group(tmp_path: Path) -> None:
     assert merged(many, scratch=tmp_path) == [("k", [1] * 10_000)]
 
 
+@pytest.mark.fault(27)
 @pytest.mark.usefixtures("tiny_blocks")
 def test_a_group_larger_than_memory_comes_from_disk(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
@@ -130,6 +131,7 @@ def test_the_simplest_spelling_wins_in_a_long_group_too(tmp_path: Path) -> None:
     assert exactly(merged(segments)) == exactly([(True, [*range(20)] * 3)])
 
 
+@pytest.mark.fault(44)
 def test_memory_holds_some_blocks_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = [[(f"{i:06}", m) for i in range(200_000)] for m in range(3)]
     (segments,) = shuffled(outputs, tmp_path, batch=50_000)

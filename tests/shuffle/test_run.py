@@ -119,6 +119,7 @@ def test_an_aborted_run_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault(28)
 def test_a_wrong_byte_anywhere_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "run"
     writer = RunWriter(path, 1)
@@ -144,6 +145,7 @@ def test_a_wrong_byte_anywhere_is_noticed(tmp_path: Path) -> None:
         read_index(path)
 
 
+@pytest.mark.fault(28)
 def test_a_truncated_file_is_noticed_by_its_readers(tmp_path: Path) -> None:
     path = tmp_path / "run"
     writer = RunWriter(path, 1)

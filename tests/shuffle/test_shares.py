@@ -136,7 +136,7 @@ def test_what_is_here_is_not_fetched_again(host: RunHost, tmp_path: Path) -> Non
 def test_a_missing_run_is_named_and_those_before_it_are_kept(host: RunHost, tmp_path: Path) -> None:
     with pytest.raises(ShareError, match=r"map-5\.1\.run: No such file") as caught:
         fetch_shares(source_of(host, (0, 1), (5, 1), (1, 1)), "j1", 0, tmp_path, TOKEN)
-    assert caught.value.run == (5, 1)
+    assert (caught.value.run, caught.value.blame) == ((5, 1), "gone")
     assert list(find_shares(tmp_path, 0)) == [(0, 1)]
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -145,7 +145,71 @@ def test_a_damaged_run_is_named(host: RunHost, tmp_path: Path) -> None:
     (host.directory / "j1" / "map-8.1.run").write_bytes(bytes(1000))
     with pytest.raises(ShareError, match="map-8") as caught:
         fetch_shares(source_of(host, (8, 1)), "j1", 0, tmp_path, TOKEN)
-    assert caught.value.run == (8, 1)
+    assert (caught.value.run, caught.value.blame) == ((8, 1), "disk")
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.fault(28)
+@pytest.mark.parametrize("index", [0, 7], ids=["compressed", "as it is"])
+def test_a_block_that_is_damaged_where_it_lies_is_the_disks_fault(
+    host: RunHost, tmp_path: Path, index: int
+) -> None:
+    """Found here, by its checksum; the shares before it are kept."""
+    name = f"map-{index + 50}.1.run"
+    path = host.directory / "j1" / name
+    whole = (host.directory / "j1" / f"map-{index}.1.run").read_bytes()
+    path.write_bytes(whole)
+    places = read_index(path).partition(1).segments
+    for block in (places[0][0], places[-1][-1]):
+        for at in (block.offset, block.offset + block.length - 1):
+            path.write_bytes(flipped(whole, at))
+            there = tmp_path / f"{at}"
+            there.mkdir()
+            with pytest.raises(ShareError, match=f"{name} is damaged there") as caught:
+                fetch_shares(source_of(host, (1, 1), (index + 50, 1)), "j1", 1, there, TOKEN)
+            assert (caught.value.run, caught.value.blame) == ((index + 50, 1), "disk")
+            assert list(find_shares(there, 1)) == [(1, 1)]
+    # Another partition of the same run is whole.
+    fetch_shares(source_of(host, (index + 50, 1)), "j1", 0, tmp_path, TOKEN)
+    path.unlink()
+
+
+@pytest.mark.fault(28)
+@pytest.mark.parametrize("index", [0, 7], ids=["compressed", "as it is"])
+def test_a_block_that_is_damaged_on_the_way_is_fetched_once_more(
+    host: RunHost,
+    tmp_path: Path,
+    index: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    receive = FrameSocket.receive_into
+    left = 40_000
+
+    def flipping(self: FrameSocket, view: memoryview) -> int:
+        nonlocal left
+        got = receive(self, view)
+        if got >= 1000 and left > 0 >= left - got:
+            view[got // 2] ^= 1
+        left -= got
+        return got
+
+    monkeypatch.setattr(FrameSocket, "receive_into", flipping)
+    with caplog.at_level("WARNING"):
+        fetch_shares(source_of(host, (1, 1), (index, 1), (2, 1)), "j1", 0, tmp_path, TOKEN)
+    assert left < 0
+    assert "damaged on the way here, once" in caplog.text
+    monkeypatch.undo()
+    found = find_shares(tmp_path, 0)
+    assert sorted(found) == sorted([(1, 1), (index, 1), (2, 1)])
+    for number in (1, index, 2):
+        run = host.directory / "j1" / f"map-{number}.1.run"
+        read, share = found[number, 1]
+        original = segment_readers(file_read(run), "run", read_index(run), 0)
+        assert blocks(segment_readers(read, "share", share, 0)) == blocks(original)
 
 
 def test_nobody_is_there(tmp_path: Path) -> None:
@@ -154,7 +218,7 @@ def test_nobody_is_there(tmp_path: Path) -> None:
     source = RunSource(WorkerId("w1"), "there", "", *address, ((4, 2),))
     with pytest.raises(ShareError, match="refused") as caught:
         fetch_shares(source, "j1", 0, tmp_path, TOKEN)
-    assert caught.value.run == (4, 2)
+    assert (caught.value.run, caught.value.blame) == ((4, 2), "network")
 
 
 @pytest.mark.parametrize("index", [0, 7], ids=["compressed", "as it is"])
@@ -195,6 +259,7 @@ SERVER = """
 """
 
 
+@pytest.mark.fault(3)
 def test_a_killed_host_is_an_error_and_the_share_is_had_from_another(
     host: RunHost, tmp_path: Path
 ) -> None:
@@ -222,7 +287,7 @@ def test_a_killed_host_is_an_error_and_the_share_is_had_from_another(
         process.kill()
         process.wait()
         process.stdout.close()
-    assert caught.value.run == (9, 1)
+    assert (caught.value.run, caught.value.blame) == ((9, 1), "network")
     assert arrived > 0
     assert list(tmp_path.iterdir()) == []
     fetch_shares(source_of(host, (9, 1)), "j1", 0, tmp_path, TOKEN)
@@ -282,7 +347,7 @@ def test_the_first_error_ends_it_and_waits_for_nobody() -> None:
     def fetch(source: RunSource, stop: threading.Event) -> None:
         begun.append(source.worker)
         if source.worker == "w3":
-            raise ShareError((1, 1), "gone")
+            raise ShareError((1, 1), "gone", "gone")
         released.wait(10)
         assert stop.is_set()
 

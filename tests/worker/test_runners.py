@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import faulthandler
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,9 +19,10 @@ import psutil
 import pytest
 
 from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder, pack_frame
-from mrkernel.worker.progress import ProgressCell
-from mrkernel.worker.runners import OUTPUT_TAIL, Listener, Runners, start_template
-from mrkernel.worker.template import describe_exit
+from mrkernel.worker import runners as module
+from mrkernel.worker.progress import ProgressCell, make_cell
+from mrkernel.worker.runners import OUTPUT_TAIL, Listener, Runners, Template, start_template
+from mrkernel.worker.template import signal_name
 
 Life = Callable[[bytes, ProgressCell], bytes | None]
 
@@ -54,7 +58,19 @@ def act(payload: bytes, progress: ProgressCell) -> bytes | None:
         case b"progress":
             progress.begin()
             progress.add(7, 70)
+            progress.at("a.txt, byte 70", 7)
             return b"counted"
+        case b"signal":
+            os.kill(os.getpid(), int(rest))
+        case b"hang":
+            hang()
+        case b"deaf":
+            faulthandler.disable()
+            signal.signal(signal.SIGABRT, signal.SIG_IGN)
+            hang()
+        case b"fill":
+            filled = bytearray(int(rest))
+            return str(len(filled)).encode()
         case b"exit":
             print("bye")
             sys.stdout.flush()
@@ -70,10 +86,16 @@ def act(payload: bytes, progress: ProgressCell) -> bytes | None:
     return None
 
 
+def hang() -> None:
+    """In C code, with the lock of the interpreter held."""
+    print("hanging", flush=True)
+    re.match(r"(a+)+b", "a" * 60)
+
+
 class Bench:
     """The slots and what was heard of them, in order."""
 
-    def __init__(self, template: socket.socket, slots: int) -> None:
+    def __init__(self, template: Template, slots: int) -> None:
         self.heard: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
         self.printed: dict[int, bytes] = {}
         self.runners = Runners(
@@ -124,6 +146,11 @@ def alive(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+async def eventually(true: Callable[[], object]) -> None:
+    while not true():
+        await asyncio.sleep(0.002)
 
 
 async def gone(*pids: int) -> None:
@@ -186,6 +213,11 @@ def test_progress_is_read_without_asking() -> None:
         (b"exit 3", "ended itself with exit status 3", "bye\n"),
         (b"exit 0", "ended itself with exit status 0", "bye\n"),
         (b"raise", "ended itself with exit status 1", "ValueError: on its own\n"),
+        (b"signal 11", "crashed (SIGSEGV), it used memory that is not its own,", ""),
+        (b"signal 6", "crashed (SIGABRT), a C library gave up,", ""),
+        (b"signal 9", "was killed (SIGKILL) from outside", ""),
+        (b"signal 15", "was ended by a signal (SIGTERM)", ""),
+        (b"signal 40", "crashed (signal 40)", ""),
     ],
 )
 def test_a_death_tells_how_and_with_which_last_words(order: bytes, cause: str, tail: str) -> None:
@@ -193,9 +225,12 @@ def test_a_death_tells_how_and_with_which_last_words(order: bytes, cause: str, t
         await bench.up(0)
         await bench.ask(0, b"progress")
         bench.runners.send(0, pack_frame(order))
-        kind, slot, said, output, records = await bench.heard.get()
-        assert (kind, slot, said, records) == ("died", 0, cause, 7)
-        assert output.endswith(tail)
+        kind, slot, death = await bench.heard.get()
+        assert (kind, slot, death.cause) == ("died", 0, cause)
+        assert (death.records, death.place, death.index) == (7, "a.txt, byte 70", 7)
+        assert death.stderr.endswith(tail)
+        assert 1 << 20 < death.peak_bytes < 1 << 32
+        assert death.hint
         assert bench.runners.pids() == []
         await bench.up(0)  # the slot is free again
         assert await bench.ask(0, b"echo x") == b"x"
@@ -218,7 +253,7 @@ def test_only_the_end_of_its_output_is_kept() -> None:
         await bench.up(0)
         await bench.ask(0, b"flood")
         bench.runners.kill(0)
-        tail = (await bench.heard.get())[3]
+        tail = (await bench.heard.get())[2].stderr
         assert len(tail) == OUTPUT_TAIL
         assert tail.endswith("xthe end")
 
@@ -232,12 +267,32 @@ def test_a_kill_takes_what_it_started_and_no_other_slot() -> None:
         program, other = int(await bench.ask(0, b"start")), int(await bench.ask(1, b"start"))
         (runner, _) = bench.runners.pids()
         bench.runners.kill(0)
-        kind, slot, cause, *_ = await bench.heard.get()
-        assert (kind, slot, cause) == ("died", 0, "was killed (SIGKILL)")
+        kind, slot, death = await bench.heard.get()
+        assert (kind, slot, death.signal) == ("died", 0, "SIGKILL")
         await gone(program, runner)
         assert alive(other)
 
     run(test, slots=2)
+
+
+@pytest.mark.fault(35)
+@pytest.mark.parametrize("order", [b"hang", b"deaf"])
+def test_who_hangs_is_asked_where_before_it_is_killed(
+    order: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LAST_WORDS_S", 0.5 if order == b"deaf" else 3600.0)
+
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        await bench.ask(0, b"progress")
+        bench.runners.send(0, pack_frame(order))
+        await eventually(lambda: b"hanging" in bench.printed.get(0, b""))
+        bench.runners.kill(0, tell=True)
+        _, _, death = await bench.heard.get()
+        assert death.signal == ("SIGKILL" if order == b"deaf" else "SIGABRT")
+        assert ("in hang" in death.stderr) == (order == b"hang")
+
+    run(test)
 
 
 def test_a_runner_that_ends_leaves_no_program_behind() -> None:
@@ -308,9 +363,99 @@ def test_the_server_is_gone_and_so_are_template_runners_and_programs(tmp_path: P
     assert len(pids) == 3
 
 
-def test_exits_in_words() -> None:
-    assert describe_exit(0) == "ended itself with exit status 0"
-    assert describe_exit(3) == "ended itself with exit status 3"
-    assert describe_exit(-9) == "was killed (SIGKILL)"
-    assert describe_exit(-11) == "crashed (SIGSEGV)"
-    assert describe_exit(-200) == "crashed (signal 200)"
+def test_the_peak_is_the_runners_own() -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        await bench.up(1)
+        assert await bench.ask(0, b"fill 200000000") == b"200000000"
+        before = bench.runners.weigh([0, 1])
+        assert 0 < before[1] < 200_000_000
+        assert bench.runners.weigh([1])[0] == 0  # not asked
+        for slot in (0, 1):
+            bench.runners.kill(slot)
+        peaks = [0, 0]
+        for _ in range(2):
+            _, slot, death = await bench.heard.get()
+            peaks[slot] = death.peak_bytes
+        assert peaks[0] > 200_000_000 > peaks[1] > 0
+
+    run(test, slots=2)
+
+
+def test_all_are_killed_and_buried_and_the_slots_are_free() -> None:
+    async def test(bench: Bench) -> None:
+        for slot in range(3):
+            await bench.up(slot)
+        before = bench.runners.pids()
+        await bench.runners.kill_all()
+        assert not any(map(alive, before))
+        assert {(await bench.heard.get())[:2] for _ in before} == {("died", n) for n in range(3)}
+        await bench.up(1)
+        assert bench.runners.pids()[0] not in before
+
+    run(test, slots=3)
+
+
+@pytest.mark.fault(32)
+def test_without_descriptors_a_runner_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit of open files is reached for a moment: no slot stays empty, nothing leaks."""
+    monkeypatch.setattr(module, "AGAIN_S", 0.0)
+
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        before = psutil.Process().num_fds()
+        real, tries = make_cell, 0
+
+        def failing() -> int:
+            nonlocal tries
+            tries += 1
+            if tries < 4:
+                raise OSError(errno.EMFILE, "Too many open files")
+            return real()
+
+        monkeypatch.setattr(module, "make_cell", failing)
+        bench.runners.kill(0)
+        assert (await bench.heard.get())[0] == "died"
+        await bench.up(0)
+        assert tries == 4
+        assert psutil.Process().num_fds() == before
+
+    run(test)
+
+
+def test_the_server_dies_while_its_template_is_stopped(tmp_path: Path) -> None:
+    """The kernel wakes the template, which ends the stopped runner and what that started."""
+    marks = tmp_path / "pids"
+    server = os.fork()
+    if not server:
+        template = start_template(lambda: None, live_by(act))
+
+        async def live() -> None:
+            bench = Bench(template, 1)
+            await bench.up(0)
+            program = int(await bench.ask(0, b"start"))
+            pids = [program, *bench.runners.pids(), template.pid]
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            marks.with_suffix(".draft").write_text(" ".join(map(str, pids)))
+            marks.with_suffix(".draft").rename(marks)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        asyncio.run(live())
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(server, 0)[1]) == -signal.SIGKILL
+    pids = list(map(int, marks.read_text().split()))
+    assert len(pids) == 3
+
+    async def all_gone() -> None:
+        async with asyncio.timeout(5):
+            await gone(*pids)
+
+    asyncio.run(all_gone())
+
+
+def test_signals_by_name() -> None:
+    assert signal_name(0) == signal_name(3) == ""
+    assert signal_name(-9) == "SIGKILL"
+    assert signal_name(-11) == "SIGSEGV"
+    assert signal_name(-200) == "signal 200"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mrkernel.ids import JobId, TaskId
 from mrkernel.protocol.messages import Printed, Start
-from mrkernel.worker.server import PRINT_LIMIT, _SlotOutput
+from mrkernel.worker.slot_output import END, PRINT_LIMIT, SlotOutput
 
 
 def start(number: int) -> Start:
@@ -17,7 +17,7 @@ def start(number: int) -> Start:
 
 
 def test_output_belongs_to_the_attempt_that_runs() -> None:
-    output = _SlotOutput()
+    output = SlotOutput()
     output.expect(start(0))
     output.expect(start(1))
     output.add(b"zero\n")
@@ -28,8 +28,24 @@ def test_output_belongs_to_the_attempt_that_runs() -> None:
     assert output.take() == Printed(JobId("j1"), TaskId("map-1"), 1, "one\n")
 
 
+def test_what_the_next_attempt_printed_already_is_its_own() -> None:
+    """Three short attempts ran before the end of the first was heard of."""
+    output = SlotOutput()
+    for number in range(4):
+        output.expect(start(number))
+    output.add(b"zero" + END + b"one" + END)
+    output.add(b"two\n")
+    output.add(b"more of two" + END)
+    for number, text in enumerate(["zero", "one", "two\nmore of two"]):
+        assert output.take() == Printed(JobId("j1"), TaskId(f"map-{number}"), 1, text)
+        assert output.take() is None
+        assert output.ended() == (number < 2)
+    output.add(b"three")
+    assert output.take() == Printed(JobId("j1"), TaskId("map-3"), 1, "three")
+
+
 def test_output_before_any_attempt_waits_for_one() -> None:
-    output = _SlotOutput()
+    output = SlotOutput()
     output.add(b"early\n")
     assert output.take() is None
     output.expect(start(0))
@@ -39,7 +55,7 @@ def test_output_before_any_attempt_waits_for_one() -> None:
 
 
 def test_the_cap_is_per_attempt() -> None:
-    output = _SlotOutput()
+    output = SlotOutput()
     output.expect(start(0))
     output.expect(start(1))
     for _ in range(3):
@@ -60,7 +76,7 @@ def test_the_cap_is_per_attempt() -> None:
 
 @given(st.text(st.characters(codec="utf-8"), max_size=60), st.lists(st.integers(0, 300)))
 def test_text_cut_anywhere_comes_whole(text: str, cuts: list[int]) -> None:
-    output = _SlotOutput()
+    output = SlotOutput()
     output.expect(start(0))
     data = text.encode()
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
@@ -73,7 +89,7 @@ def test_text_cut_anywhere_comes_whole(text: str, cuts: list[int]) -> None:
 
 
 def test_what_is_no_text_is_shown_as_such() -> None:
-    output = _SlotOutput()
+    output = SlotOutput()
     output.expect(start(0))
     output.add(b"a\xffb")
     printed = output.take()
@@ -82,7 +98,7 @@ def test_what_is_no_text_is_shown_as_such() -> None:
 
 
 def test_half_a_character_does_not_reach_the_next_attempt() -> None:
-    output = _SlotOutput()
+    output = SlotOutput()
     output.expect(start(0))
     output.expect(start(1))
     output.add("ż".encode()[:1])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +65,12 @@ class Bench:
         return info
 
     def map(self, split: FileSplit | MemorySplit | None = None, attempt: int = 1) -> Any:
-        if split is None:
-            status = self.input.stat()
-            size, date = status.st_size, status.st_mtime_ns
-            split = FileSplit(str(self.input), 0, size, size, date)
-        return self.runner.obey(Start(JOB, TaskId("map-0"), attempt, 0, split))
+        return self.runner.obey(Start(JOB, TaskId("map-0"), attempt, 0, split or self.split()))
+
+    def split(self) -> FileSplit:
+        status = self.input.stat()
+        size, date = status.st_size, status.st_mtime_ns
+        return FileSplit(str(self.input), 0, size, size, date)
 
     def reduce(self, index: int = 0, attempt: int = 1, **source: Any) -> Any:
         place = {"host_id": "here", "directory": str(self.home.directory), "runs": ((0, 1),)}
@@ -107,6 +110,61 @@ def test_a_map_and_its_reduces(bench: Bench) -> None:
     parts = [bench.reduce(index) for index in (0, 1)]
     assert all(isinstance(part, Finished) for part in parts)
     assert sum(part.records for part in parts) == 4
+
+
+def test_an_attempt_tells_the_most_memory_it_had(bench: Bench) -> None:
+    def mapper(line: str) -> Iterator[tuple[str, int]]:
+        yield line, len(bytearray(b"x" * (150 << 20))) if line == "large" else 1
+
+    bench.job(mapper)
+    before = bench.map()
+    bench.input.write_text("large\n")
+    large = bench.map(attempt=2)
+    bench.input.write_text("small\n")
+    after = bench.map(attempt=3)
+    assert 10 << 20 < before.peak_memory < 4 << 30
+    assert large.peak_memory >= before.peak_memory + (100 << 20)
+    if Path("/proc/self/clear_refs").exists():  # elsewhere it is the peak of the process's life
+        assert after.peak_memory <= large.peak_memory - (100 << 20)
+
+
+def test_bad_records_are_told_with_the_end_of_an_attempt(bench: Bench) -> None:
+    def mapper(line: str) -> Iterator[tuple[str, float]]:
+        yield line, 1 / (line != "b c")
+
+    bench.job(mapper, skip=1)
+    done = bench.map()
+    assert (done.records, done.pairs) == (3, 2)
+    assert [(bad.index, bad.offset, bad.record) for bad in done.bad] == [(1, 4, "'b c'")]
+    bench.job(mapper, skip=1)
+    careful = Start(JOB, TaskId("map-0"), 2, 0, bench.split(), careful=True, skip=(0,))
+    done = bench.runner.obey(careful)
+    assert isinstance(done, Finished)
+    assert [(bad.index, bad.error) for bad in done.bad] == [
+        (0, ""),
+        (1, "ZeroDivisionError: division by zero"),
+    ]
+    bench.input.write_text("b c\nb c\n")
+    failed = bench.map(attempt=3)
+    assert isinstance(failed, Failed)
+    assert failed.failure.sentence.startswith("2 records of map-0 are bad, and --on-error skip:1 ")
+
+
+def test_where_a_task_is_while_no_record_is_to_blame(bench: Bench) -> None:
+    places: list[tuple[str, int | None]] = []
+    cell = bench.cell
+
+    def noting(key: str, values: Any) -> int:
+        places.append((cell.place(), cell.index()))
+        return sum(values)
+
+    info = bench.job(split_words, skip=1)
+    context = bench.runner._context(JOB)
+    bench.runner._current = replace(context, functions=Functions(split_words, noting, noting))
+    start = Start(JOB, TaskId("map-0"), 1, 0, bench.split(), careful=True)
+    assert isinstance(bench.runner.obey(start), Finished)
+    assert set(places) == {("the end of the split, after all records", None)}
+    assert info.spec.skip == 1
 
 
 def test_the_users_fault(bench: Bench) -> None:
@@ -166,6 +224,28 @@ def test_a_disk_that_cannot_be_written(bench: Bench) -> None:
     assert failed.failure.kind == "environment"
 
 
+@pytest.mark.fault(24)
+@pytest.mark.parametrize("pairs", [1, 2000], ids=["at the end", "in the middle"])
+def test_a_full_disk_is_named_with_what_is_free_and_needed(bench: Bench, pairs: int) -> None:
+    def mapper(line: str) -> Iterator[tuple[str, bytes]]:
+        for number in range(pairs):
+            yield f"{line} {number}", bytes(1000)
+
+    bench.job(mapper, slot_memory=1)
+    folder = bench.home.directory / JOB
+    folder.mkdir()
+    (folder / "map-0.1.run").symlink_to("/dev/full")
+    failed = bench.map()
+    assert isinstance(failed, Failed)
+    failure = failed.failure
+    assert failure.kind == "environment"
+    said = rf"its disk is full: [\d.]+ .?B free in {folder} \(file system /.*\), and this run needs"
+    assert re.match(said, failure.sentence)
+    assert re.search(r"needs more than [\d.]+ [kM]?B$", failure.sentence)
+    assert failure.hint
+    assert list(folder.iterdir()) == []  # what it had written is free again
+
+
 def test_an_open_that_fails_in_user_code_is_the_users_fault(bench: Bench) -> None:
     def mapper(line: str) -> Iterator[tuple[str, int]]:
         with open("/no/such/file") as file:
@@ -195,6 +275,8 @@ def test_the_other_workers_fault(bench: Bench) -> None:
         assert isinstance(failed, FetchFailed), spoilt
         assert (failed.map_index, failed.map_attempt, failed.worker) == (0, 1, "w1")
         assert failed.reason
+        blame = {"damaged": "disk", "gone": "gone", "unreachable": "network"}
+        assert failed.blame == blame[spoilt]
         assert not list((bench.home.directory / JOB).glob("part-*"))  # nothing half done
 
 
@@ -219,6 +301,7 @@ def test_what_was_fetched_ahead_is_all_that_a_reduce_needs(bench: Bench) -> None
     assert (again.map_index, again.map_attempt, again.worker) == (0, 1, "w1")
 
 
+@pytest.mark.fault(60)
 def test_functions_come_along_or_from_a_file(bench: Bench) -> None:
     info = bench.job(split_words)
     (file,) = bench.blobs.iterdir()

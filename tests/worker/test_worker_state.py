@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mrkernel
+from mrkernel.data.splits import FileSplit, MemorySplit
 from mrkernel.ids import JobId, TaskId
 from mrkernel.job.failure import Failure, Frame
 from mrkernel.job.spec import JobSpec
@@ -26,9 +27,13 @@ from mrkernel.protocol.messages import (
     Message,
     Start,
 )
+from mrkernel.worker.deaths import Death
 from mrkernel.worker.state import (
+    LEAST_LIMIT,
     PIPELINE,
+    READY_S,
     Delete,
+    Discard,
     Event,
     Fork,
     FromManager,
@@ -41,10 +46,12 @@ from mrkernel.worker.state import (
     RunnerSaid,
     RunnerUp,
     Say,
+    Weighed,
     WorkerState,
 )
 
 ZERO = RunnerProgress(0, 0, 0)
+KILLED = Death(signal="SIGKILL")
 
 
 def info(job: str = "j1", **spec: Any) -> JobInfo:
@@ -52,7 +59,12 @@ def info(job: str = "j1", **spec: Any) -> JobInfo:
 
 
 def start(number: int, job: str = "j1", attempt: int = 1) -> Start:
-    return Start(JobId(job), TaskId(f"map-{number}"), attempt, number)
+    split = MemorySplit("numbers", number, 1, b"")
+    return Start(JobId(job), TaskId(f"map-{number}"), attempt, number, split)
+
+
+def discard(number: int, job: str = "j1", attempt: int = 1) -> Discard:
+    return Discard(start(number, job, attempt), run=True)
 
 
 def finished(number: int, job: str = "j1", attempt: int = 1) -> Finished:
@@ -140,9 +152,9 @@ def test_a_failure_is_passed_on_as_it_came() -> None:
 def test_a_dead_runner_takes_its_running_attempt_with_it_and_no_other() -> None:
     bench = Bench()
     bench.hear(info(), *[start(n) for n in range(4)])
-    died = RunnerDied(0, "ended itself with exit status 3", "some\nlast words\n", 1234)
-    say, fork = bench.handle(died)
-    assert fork == Fork(0)
+    died = RunnerDied(0, Death(3, stderr="some\nlast words\n", records=1234))
+    say, gone, fork = bench.handle(died)
+    assert (gone, fork) == (discard(0), Fork(0))
     assert isinstance(say, Say)
     assert isinstance(say.message, Failed)
     failed = say.message
@@ -180,7 +192,7 @@ def test_a_fatal_error_is_told_with_the_users_own_frames() -> None:
     ours = Path(mrkernel.__file__).parent
     stdlib = sysconfig.get_path("stdlib")
     text = FATAL.format(ours=ours).replace("/usr/lib/python3.11", stdlib)
-    say, _ = bench.handle(RunnerDied(0, "crashed (SIGSEGV)", text, 0))
+    say, *_ = bench.handle(RunnerDied(0, Death(signal="SIGSEGV", stderr=text)))
     assert isinstance(say, Say)
     assert isinstance(say.message, Failed)
     failure = say.message.failure
@@ -196,7 +208,7 @@ def test_a_report_cut_short_is_told_as_far_as_it_goes(cut: int) -> None:
     bench = Bench()
     bench.hear(info(), start(0))
     for text in (FATAL[:cut], FATAL[cut:]):
-        (say, *_) = bench.handle(RunnerDied(0, "crashed (SIGSEGV)", text, 0))
+        (say, *_) = bench.handle(RunnerDied(0, Death(signal="SIGSEGV", stderr=text)))
         assert isinstance(say, Say)
         bench.handle(RunnerUp(0))
         bench.hear(start(cut))
@@ -204,14 +216,14 @@ def test_a_report_cut_short_is_told_as_far_as_it_goes(cut: int) -> None:
 
 def test_an_idle_runner_that_dies_is_replaced_without_a_word() -> None:
     bench = Bench()
-    assert bench.handle(RunnerDied(0, "was killed (SIGKILL)")) == [Fork(0)]
+    assert bench.handle(RunnerDied(0, KILLED)) == [Fork(0)]
 
 
 def test_the_last_words_of_a_runner_count() -> None:
     bench = Bench()
     bench.hear(info(), start(0))
     assert bench.said(0, finished(0)) == [Say(finished(0))]
-    assert bench.handle(RunnerDied(0, "ended itself with exit status 3")) == [Fork(0)]
+    assert bench.handle(RunnerDied(0, Death(3))) == [Fork(0)]
 
 
 def test_words_that_fit_nothing_are_dropped() -> None:
@@ -239,7 +251,7 @@ def test_cancelling_what_runs_kills_its_runner_and_the_rest_runs_on() -> None:
     bench.hear(info(), start(0), start(1), start(2))
     assert bench.hear(cancel(0)) == [Kill(0)]
     assert bench.said(0, finished(0)) == []  # said before the kill reached it
-    assert bench.handle(RunnerDied(0, "was killed (SIGKILL)")) == [Fork(0)]
+    assert bench.handle(RunnerDied(0, KILLED)) == [discard(0), Fork(0)]
     out = bench.handle(RunnerUp(0))
     assert out[:2] == [Order(0, info()), Order(0, start(1))]
     assert tasks(bench.state.slots[0].held) + tasks(bench.state.line) == ["map-1", "map-2"]
@@ -251,7 +263,7 @@ def test_cancelling_a_whole_job_kills_each_runner_once_and_spares_other_jobs() -
     out = bench.hear(cancel(0), cancel(1))
     assert sorted(i.slot for i in out if isinstance(i, Kill)) == [0, 1]
     for slot in (0, 1):
-        bench.handle(RunnerDied(slot, "was killed (SIGKILL)"))
+        bench.handle(RunnerDied(slot, KILLED))
         bench.handle(RunnerUp(slot))
     left = [start for slot in bench.state.slots for start in slot.held] + [*bench.state.line]
     assert sorted((s.job, s.task) for s in left) == [("j2", "map-0"), ("j2", "map-1")]
@@ -283,16 +295,18 @@ def test_an_attempt_without_a_finished_record_is_killed_and_says_so() -> None:
     bench.pulse(RunnerProgress(1, 11, 0), after=1.5)  # one more record: the clock starts anew
     assert bench.pulse(RunnerProgress(1, 11, 0), after=1.5)[:-1] == []
     kill, beat = bench.pulse(RunnerProgress(1, 11, 0), after=1.0)
-    assert kill == Kill(0)
+    assert kill == Kill(0, tell=True)
     assert isinstance(beat, Say)
     assert bench.pulse(RunnerProgress(1, 11, 0), after=9.0)[:-1] == []  # once is enough
     assert bench.said(0, finished(0)) == []  # too late
-    say, fork = bench.handle(RunnerDied(0, "was killed (SIGKILL)"))
+    died = RunnerDied(0, Death(signal="SIGKILL", place="numbers[0]", index=0))
+    say, gone, fork = bench.handle(died)
     assert isinstance(say, Say)
     assert isinstance(say.message, Failed)
-    assert say.message.failure.kind == "timeout"
-    assert say.message.failure.sentence == "no record was finished for 2 s"
-    assert fork == Fork(0)
+    failure = say.message.failure
+    assert (failure.kind, failure.index, failure.where) == ("timeout", 0, "numbers[0]")
+    assert failure.sentence == "no record was finished for 2 s; it was at numbers[0]"
+    assert (gone, fork) == (discard(0), Fork(0))
     bench.handle(RunnerUp(0))
     assert tasks(bench.state.slots[0].held) == ["map-1"]
 
@@ -315,8 +329,32 @@ def test_the_next_attempt_in_the_pipe_has_its_own_time() -> None:
     bench.pulse(RunnerProgress(1, 1, 0), after=0.1)
     bench.now += 1.9
     bench.said(0, finished(0))
-    assert bench.pulse(RunnerProgress(1, 1, 0), after=1.9)[:-1] == []
-    assert bench.pulse(RunnerProgress(1, 1, 0), after=0.2)[:-1] == [Kill(0)]
+    assert bench.pulse(RunnerProgress(2, 0, 0), after=1.9)[:-1] == []
+    assert bench.pulse(RunnerProgress(2, 0, 0), after=1.9)[:-1] == []
+    assert bench.pulse(RunnerProgress(2, 0, 0), after=0.2)[:-1] == [Kill(0, tell=True)]
+
+
+def test_getting_ready_has_a_time_of_its_own() -> None:
+    """Modules are imported before the first record: that takes as long as it takes."""
+    bench = Bench()
+    bench.hear(info(timeout_s=2.0), start(0), start(1))
+    assert bench.pulse(ZERO, after=READY_S)[:-1] == []
+    assert bench.pulse(RunnerProgress(1, 0, 0), after=1.0)[:-1] == []
+    bench.said(0, finished(0))
+    assert bench.pulse(RunnerProgress(1, 1, 0), after=1.0)[:-1] == []
+    assert bench.pulse(RunnerProgress(1, 1, 0), after=READY_S)[:-1] == []
+    assert bench.pulse(RunnerProgress(1, 1, 0), after=2.1)[:-1] == [Kill(0, tell=True)]
+
+
+def test_time_is_looked_at_whenever_memory_is() -> None:
+    bench = Bench()
+    bench.hear(info(timeout_s=2.0), start(0))
+    for records in (0, 1):
+        bench.now += 1.9
+        assert bench.handle(Weighed((1,), (RunnerProgress(1, records, 0),))) == []
+    bench.now += 2.1
+    at = RunnerProgress(1, 1, 0)
+    assert bench.handle(Weighed((1,), (at,))) == [Kill(0, tell=True)]
 
 
 def test_without_a_limit_nothing_is_killed() -> None:
@@ -329,9 +367,9 @@ def test_a_timeout_that_meets_a_cancel_says_nothing() -> None:
     bench = Bench()
     bench.hear(info(timeout_s=1.0), start(0))
     bench.pulse(RunnerProgress(1, 0, 0), after=1.0)
-    assert Kill(0) in bench.pulse(RunnerProgress(1, 0, 0), after=1.5)
+    assert Kill(0, tell=True) in bench.pulse(RunnerProgress(1, 0, 0), after=1.5)
     assert bench.hear(cancel(0)) == []
-    assert bench.handle(RunnerDied(0, "was killed (SIGKILL)")) == [Fork(0)]
+    assert bench.handle(RunnerDied(0, KILLED)) == [discard(0), Fork(0)]
 
 
 # --- forget ---------------------------------------------------------------------------------------
@@ -357,8 +395,90 @@ def test_a_lost_manager_is_forgotten_with_all_it_wanted() -> None:
     assert bench.said(0, finished(0)) == []
     assert bench.hear(info("j1"), start(0)) == []  # of the next manager: both are dying
     for slot in (0, 1):
-        assert bench.handle(RunnerDied(slot, "was killed (SIGKILL)")) == [Fork(slot)]
+        *gone, fork = bench.handle(RunnerDied(slot, KILLED))
+        assert fork == Fork(slot)
+        assert len(gone) == 10  # whatever it was at, nobody reads it
+        assert all(isinstance(each, Discard) and each.run for each in gone)
     assert bench.handle(RunnerUp(1)) == [Order(1, info()), Order(1, start(0))]
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def over(out: list[Instruction]) -> Failure:
+    (said, *_) = out
+    assert isinstance(said, Say)
+    assert isinstance(said.message, Failed)
+    return said.message.failure
+
+
+@pytest.mark.fault(26)
+def test_a_runner_that_takes_too_much_memory_is_killed_and_says_so() -> None:
+    bench = Bench()
+    split = FileSplit("/data/a.txt", 0, 16_000_000, 80_000_000, 1)
+    start_ = Start(JobId("j1"), TaskId("map-7"), 1, 7, split)
+    bench.hear(info(slot_memory=2_000_000_000), start_, start(8))
+    assert bench.handle(Weighed((2_999_999_999,))) == []
+    assert bench.handle(Weighed((3_100_000_000,))) == [Kill(0)]
+    assert bench.handle(Weighed((3_200_000_000,))) == []  # once is enough
+    assert bench.said(0, finished(7)) == []
+    death = Death(signal="SIGKILL", records=81_232, place="a.txt, byte 1234567", index=81_232)
+    out = bench.handle(RunnerDied(0, death))
+    failure = over(out)
+    assert failure.kind == "crash"
+    assert failure.sentence == (
+        "used 3.1 GB of 3.0 GB at record 81,233 of a.txt 0–16 MB (a.txt, byte 1234567)"
+    )
+    assert "--slot-memory" in failure.hint
+    assert failure.index == 81_232
+    assert out[1:] == [Discard(start_, run=True), Fork(0)]
+    bench.handle(RunnerUp(0))
+    assert tasks(bench.state.slots[0].held) == ["map-8"]
+
+
+def test_without_a_budget_the_share_of_the_machine_is_the_limit() -> None:
+    bench = Bench()
+    bench.state = WorkerState(1, limit_bytes=1_000_000_000)
+    bench.handle(RunnerUp(0))
+    bench.hear(info(), start(0))
+    assert bench.handle(Weighed((999_999_999,))) == []
+    assert bench.handle(Weighed((0,))) == []
+    assert bench.handle(Weighed((1_000_400_000,))) == [Kill(0)]
+    failure = over(bench.handle(RunnerDied(0, KILLED)))
+    assert failure.sentence == (
+        "used 1,000,400,000 of 1,000,000,000 bytes at record 1 of numbers[0:1], or soon after"
+    )
+
+
+def test_a_small_budget_leaves_room_for_python() -> None:
+    bench = Bench()
+    bench.hear(info(slot_memory=1), start(0))
+    assert bench.handle(Weighed((LEAST_LIMIT,))) == []
+    assert bench.handle(Weighed((LEAST_LIMIT + 1,))) == [Kill(0)]
+
+
+def test_memory_of_an_idle_runner_is_nobodys_fault() -> None:
+    bench = Bench()
+    bench.state = WorkerState(1, limit_bytes=1)
+    bench.handle(RunnerUp(0))
+    assert bench.handle(Weighed((99,))) == []
+
+
+# --- reports --------------------------------------------------------------------------------------
+
+
+def test_what_was_finished_is_offered_to_a_manager_that_is_back() -> None:
+    bench = Bench()
+    bench.hear(info(), info("j2"), info("j3"), start(0), start(0, "j2"), start(0, "j3"), start(1))
+    for job in ("j1", "j2", "j3"):
+        bench.said(0, finished(0, job))
+    failed = Failed(JobId("j1"), TaskId("map-1"), 1, Failure(kind="user", sentence="boo"))
+    bench.said(0, failed)
+    bench.hear(Forget(JobId("j2")))
+    bench.state.forget_everything()
+    assert bench.state.reports.offer().finished == (finished(0), finished(0, "j3"))
+    assert bench.said(0, finished(1)) == []
+    assert len(bench.state.reports) == 2  # not what nobody waits for
 
 
 # --- all of it in any order -----------------------------------------------------------------------
@@ -400,7 +520,7 @@ def test_no_attempt_is_lost_or_doubled(story: list[tuple[str, int, int]], slots:
             out = bench.said(slot, message)
         elif what == "die" and up[slot]:
             up[slot] = False
-            out = bench.handle(RunnerDied(slot, "was killed (SIGKILL)"))
+            out = bench.handle(RunnerDied(slot, KILLED))
             assert Fork(slot) in out
         elif what == "up" and not up[slot]:
             up[slot] = True

@@ -1,0 +1,66 @@
+"""What the runner of a slot prints: attempt by attempt, capped, no character cut. Pure."""
+
+from __future__ import annotations
+
+import codecs
+
+from mrkernel.protocol.messages import Printed, Start
+
+#: What a runner writes between the output of one attempt and that of the next.
+END = b"\0\x1emrkernel: end of attempt\x1e\0"
+#: Bytes of output one attempt may send; the rest is counted, not sent.
+PRINT_LIMIT = 20_000
+
+
+class SlotOutput:
+    """Books what is printed on the attempt that prints it."""
+
+    def __init__(self) -> None:
+        self._expected: list[Start] = []
+        self._pending = bytearray()
+        self._later: list[bytearray] = []  # what came behind an end mark that waits for its end
+        # Output comes cut at any byte: the rest of a character is waited for.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._sent = 0
+        self._dropped = 0
+
+    def expect(self, start: Start) -> None:
+        """The runner was given an attempt, behind those it has."""
+        self._expected.append(start)
+
+    def ended(self) -> bool:
+        """The first of its attempts is over; return whether the next has printed already."""
+        if self._expected:
+            self._expected.pop(0)
+        self._sent = self._dropped = 0
+        self._decoder.reset()
+        if self._later:
+            self._keep(bytes(self._later.pop(0)))
+        return bool(self._pending)
+
+    def add(self, data: bytes) -> None:
+        """It printed something."""
+        first, *others = data.split(END)
+        if self._later:
+            self._later[-1] += first
+        else:
+            self._keep(first)
+        self._later += map(bytearray, others)
+
+    def _keep(self, data: bytes) -> None:
+        room = PRINT_LIMIT - self._sent - len(self._pending)
+        self._pending += data[: max(room, 0)]
+        self._dropped += max(0, len(data) - max(room, 0))
+
+    def take(self) -> Printed | None:
+        """Return what is to be sent; None: nothing, or nobody to book it on."""
+        if not self._expected or not (self._pending or self._dropped):
+            return None
+        start = self._expected[0]
+        text = self._decoder.decode(self._pending)
+        self._sent += len(self._pending)
+        dropped, self._dropped = self._dropped, 0
+        self._pending.clear()
+        if not text and not dropped:
+            return None
+        return Printed(start.job, start.task, start.attempt, text, dropped)

@@ -1,0 +1,172 @@
+"""Adopted stores: what workers of this host left behind when they died, served and deleted here.
+
+A manager names the directories. That is believed only of a directory which looks like a worker's of
+ours: a wrong word must not make a worker serve, let alone delete, what is somebody's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger("mrkernel.worker")
+
+#: In a worker's directory: locked as long as its worker server lives.
+LOCK = "lock"
+
+
+def take_lock(directory: Path) -> int:
+    """Lock a worker's directory until the descriptor that is returned is closed.
+
+    Raises:
+        OSError: another process holds the lock, or the disk does not do as we say.
+    """
+    lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
+
+
+def why_not(directory: str, own: Path) -> str:
+    """Say why a directory is none that a worker like us wrote; "" when it is one.
+
+    Args:
+        own: our own directory. Theirs lies beside it, or beside the folder that it is in.
+    """
+    try:
+        facts = os.lstat(directory)
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    if stat.S_ISLNK(facts.st_mode) or not stat.S_ISDIR(facts.st_mode):
+        return "it is no directory"
+    if facts.st_uid != os.getuid():
+        return "it is another user's"
+    theirs, ours = Path(os.path.realpath(directory)), Path(os.path.realpath(own))
+    if theirs == ours or theirs in ours.parents or ours in theirs.parents:
+        return "it is our own"
+    roots = [path for path in ours.parents[:2] if path != path.parent]
+    if not any(path in roots for path in theirs.parents[:2]):
+        return f"it does not lie where ours does, below {ours.parents[1]}"
+    if not (theirs / LOCK).is_file():
+        return "no worker wrote it"
+    return ""
+
+
+class Stores:
+    """The adopted directories of one worker.
+
+    Args:
+        own: its own directory.
+
+    Attributes:
+        directories: the adopted ones, in the order of adoption; the list stays the same object.
+    """
+
+    def __init__(self, own: Path) -> None:
+        self._own = own
+        self.directories: list[Path] = []
+        self._locks: dict[Path, int] = {}
+        self._deleting: set[asyncio.Future[None]] = set()
+
+    def adopt(self, directory: str) -> bool:
+        """Serve a directory from now on, and delete it in the end; False: it is not believed."""
+        path = Path(directory)
+        if path in self.directories:
+            return True
+        reason = why_not(directory, self._own)
+        if reason:
+            logger.warning("%s is not adopted: %s", directory, reason)
+            return False
+        self.directories.append(path)
+        if not self._lock(path):
+            logger.info("%s is adopted, and its owner lives", directory)
+        return True
+
+    def disown(self, directory: str, *, delete: bool = False) -> None:
+        """Its owner is back; or, to ``delete`` it, nobody needs it any more."""
+        path = Path(directory)
+        if path in self.directories:
+            self.directories.remove(path)
+            dead = self._lock(path)
+            self._unlock(path)
+            if delete and dead:
+                self._in_a_thread(delete_directories, [path])
+
+    def forget(self, job: str, runs_only: bool) -> None:
+        """Delete what they have of a job, or only its runs, in a thread."""
+        folders = [directory / job for directory in self.directories]
+        if folders:
+            self._in_a_thread(_delete_job, folders, runs_only)
+
+    def let_go(self) -> None:
+        """Delete all of them, in a thread: the manager knows nothing of what is in them."""
+        doomed = self._take_all()
+        if doomed:
+            self._in_a_thread(delete_directories, doomed)
+
+    def delete_all(self) -> None:
+        """Delete all of them now: this worker ends."""
+        delete_directories(self._take_all())
+
+    async def settled(self) -> None:
+        """Wait until all is deleted that was to be."""
+        await asyncio.gather(*self._deleting)
+
+    def _take_all(self) -> list[Path]:
+        """Adopt nothing any more; return the directories whose owners are dead."""
+        taken = self.directories.copy()
+        self.directories.clear()  # the very list that others look at
+        dead = [path for path in taken if self._lock(path)]
+        for path in taken:
+            self._unlock(path)
+        return dead
+
+    def _lock(self, path: Path) -> bool:
+        """Hold the lock of a directory, so that nobody sweeps it away; False: its owner does."""
+        if path not in self._locks:
+            try:
+                self._locks[path] = take_lock(path)
+            except BlockingIOError:
+                return False  # it stands still, perhaps, and comes back
+            except OSError as error:
+                logger.warning("%s cannot be locked: %s", path, error)
+        return True
+
+    def _unlock(self, path: Path) -> None:
+        lock = self._locks.pop(path, None)
+        if lock is not None:
+            os.close(lock)
+
+    def _in_a_thread(self, act: Callable[..., None], *arguments: Any) -> None:
+        deleting = asyncio.ensure_future(asyncio.to_thread(act, *arguments))
+        self._deleting.add(deleting)
+        deleting.add_done_callback(self._deleting.discard)
+
+
+def _delete_job(folders: Sequence[Path], runs_only: bool) -> None:
+    for folder in folders:
+        if not runs_only:
+            shutil.rmtree(folder, ignore_errors=True)
+            continue
+        for path in folder.glob("*.run"):
+            path.unlink(missing_ok=True)
+
+
+def delete_directories(directories: Sequence[Path]) -> None:
+    """Delete directories of workers, each with the folder around it if that was its alone."""
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
+        # ``mrkernel worker`` has its directory in one of its own, which is empty now.
+        with contextlib.suppress(OSError):
+            directory.parent.rmdir()
