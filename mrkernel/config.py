@@ -100,6 +100,34 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
+#: Bad records, at most, that a job goes on without when ``--on-error skip`` says no number.
+MOST_SKIPPED = 1000
+
+
+def parse_on_error(text: str) -> str:
+    """Read what to do with a record that fails; give it with its number: "skip:1000".
+
+    Raises:
+        ValueError: it is none; says what there is.
+    """
+    how, colon, number = text.strip().lower().partition(":")
+    if how == "fail" and not colon:
+        return how
+    if how == "skip":
+        try:
+            return f"skip:{parse_count(number) if colon else MOST_SKIPPED}"
+        except ValueError:
+            raise ValueError(
+                "skip, or skip:N where N, a whole number from 1, is how many may be skipped"
+            ) from None
+    raise ValueError("fail, skip or skip:N")
+
+
+def most_skipped(on_error: str) -> int:
+    """Give the bad records that a job goes on without, at most; 0: the first one fails it."""
+    return int(parse_on_error(on_error).partition(":")[2] or 0)
+
+
 def parse_format(text: str) -> str:
     """Read the format of input files.
 
@@ -221,6 +249,13 @@ class JobOptions:
     on: Any = option(
         "where: inline (this process), local, host:port or the name of a manager", metavar="WHERE"
     )
+    on_error: str = option(
+        "what to do with a record on which the mapper fails: fail = end the job; skip = go on "
+        "without it, up to 1,000 times in the job; skip:N = up to N times",
+        default="fail",
+        metavar="HOW",
+        parse=parse_on_error,
+    )
     attempts: int = option(
         "tries of a task whose process crashes or times out",
         default=4,
@@ -231,6 +266,10 @@ class JobOptions:
         "seconds a task may go without finishing a record (default: no limit)",
         metavar="S",
         parse=parse_seconds,
+    )
+    no_backup: bool = option(
+        "start no backup attempts of tasks that lag behind or whose worker is suspect",
+        default=False,
     )
     slot_memory: int | None = option(
         "bytes one slot may hold before it spills, e.g. 512M (default: by machine)",

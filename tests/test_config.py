@@ -17,9 +17,11 @@ from mrkernel.config import (
     MAGIC,
     JobOptions,
     add_options,
+    most_skipped,
     parse_bytes,
     parse_count,
     parse_format,
+    parse_on_error,
     parse_output_format,
     parse_seconds,
 )
@@ -32,7 +34,7 @@ PROMISED = {
     "format",
     *("batch", "sample", "output_format", "columns"),
     *("errors", "sort_values", "output", "overwrite", "into", "name", "background", "quiet", "on"),
-    *("attempts", "timeout", "slot_memory"),
+    *("attempts", "timeout", "slot_memory", "on_error", "no_backup"),
 }
 
 
@@ -94,6 +96,21 @@ def test_what_is_no_output_format() -> None:
             parse_output_format(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [("fail", 0), ("skip", 1000), (" SKIP:7 ", 7), ("skip:1", 1), ("skip:50000", 50_000)],
+)
+def test_how_many_bad_records_may_be_skipped(text: str, most: int) -> None:
+    assert most_skipped(text) == most
+    assert most_skipped(parse_on_error(text)) == most
+
+
+@pytest.mark.parametrize("text", ["", "ignore", "fail:3", "skip:", "skip:0", "skip:few", "skip:-1"])
+def test_what_is_no_way_to_go_on(text: str) -> None:
+    with pytest.raises(ValueError, match=r"skip, or skip:N where N|fail, skip or skip:N"):
+        parse_on_error(text)
+
+
 # --- keywords -------------------------------------------------------------------------------------
 
 
@@ -142,7 +159,7 @@ def test_what_makes_no_sense_is_refused(given_: dict[str, Any], said: str) -> No
 def test_every_door_takes_what_it_offers_and_nothing_else(door: str) -> None:
     for field in fields(JobOptions):
         text = {parse_bytes: "1M", parse_count: "2", parse_seconds: "3"}
-        text |= {parse_format: "csv", parse_output_format: "csv"}
+        text |= {parse_format: "csv", parse_output_format: "csv", parse_on_error: "skip"}
         value = text.get(field.metadata["parse"], "x") if field.metadata["metavar"] else "on"
         if door in field.metadata["doors"]:
             made = JobOptions.from_keywords({field.name: value}, door)

@@ -6,13 +6,21 @@ made. ``records`` of a table are dicts, made from its columns at the speed of C.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import accumulate, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
+from mrkernel.data import pickles
 from mrkernel.data.tables import rows, table_of_items
 
 Key = tuple[str, int]
+
+
+class Unreadable(NamedTuple):
+    """In the place of a record that cannot be read, for jobs that go on without it."""
+
+    text: str  #: what stands there
+    reason: str  #: why it is no record: "not JSON, character 7 (…)"
 
 
 class Batch:
@@ -33,6 +41,14 @@ class Batch:
     def __len__(self) -> int:
         return len(self.records)
 
+    def anew(self, start: int, stop: int) -> list[Any]:
+        """The records ``start`` to ``stop`` (excluded) as they were read, whatever became of them.
+
+        A mapper may change a record that it gets (a dict, an object): who calls it again for the
+        same record needs the record as it was.
+        """
+        raise NotImplementedError
+
     def key(self, index: int) -> Key:
         """The key of record ``index`` of this batch: (path, byte offset) or (name, index)."""
         return self.keys()[index]
@@ -50,6 +66,10 @@ class Batch:
         """The place of record ``index`` for people: ``data/a.txt, byte 1234``."""
         raise NotImplementedError
 
+    def near(self, index: int) -> str:
+        """The place of record ``index``, or of one before it where that takes no counting."""
+        return self.where(index)
+
     def table(self) -> Any:
         """The records as a ``pyarrow.Table``.
 
@@ -58,15 +78,41 @@ class Batch:
         raise NotImplementedError
 
 
+#: Types of records that no mapper can change.
+_UNCHANGEABLE = frozenset({str, bytes, int, float, bool, complex, type(None)})
+
+
 class ItemBatch(Batch):
     """Items from memory; the key is (name, index over the whole input)."""
 
-    __slots__ = ("first", "name")
+    __slots__ = ("_each", "_remake", "first", "name")
 
-    def __init__(self, records: list[Any], name: str = "items", first: int = 0, nbytes: int = 0):
+    def __init__(
+        self,
+        records: list[Any],
+        name: str = "items",
+        first: int = 0,
+        nbytes: int = 0,
+        remake: Callable[[], list[Any]] | None = None,
+    ) -> None:
+        """``remake`` makes all records once more; None: they cannot be changed, or nobody cares."""
         super().__init__(records, nbytes)
         self.name = name
         self.first = first
+        self._remake = remake
+        self._each: list[bytes] | None = None  # pickled one by one, once somebody asked
+
+    def anew(self, start: int, stop: int) -> list[Any]:
+        records = self.records[start:stop]
+        if self._remake is None or set(map(type, records)) <= _UNCHANGEABLE:
+            return records
+        if self._each is None:  # not all of them again for every record that somebody asks for
+            try:
+                self._each = list(map(pickles.dumps, self._remake()))
+            except Exception:  # noqa: BLE001 - of the user's own pickling: then they are as they are
+                self._remake = None
+                return records
+        return list(map(pickles.loads, self._each[start:stop]))
 
     def key(self, index: int) -> Key:
         return self.name, self.first + index
@@ -81,6 +127,29 @@ class ItemBatch(Batch):
     def table(self) -> Any:
         """The items as a table: dicts by their fields, all else as one column ``item``."""
         return table_of_items(self.records, self.where(0), self.name)
+
+
+class KeyedBatch(Batch):
+    """Records that were read before, from anywhere, with the keys they had then."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self, given: list[tuple[str, bytes]], nbytes: int) -> None:
+        """``given`` has of each its place for people, and a pickled (key, record)."""
+        loaded = [pickles.loads(data) for _, data in given]
+        super().__init__([record for _, record in loaded], nbytes)
+        self._keys = [key for key, _ in loaded]
+        self._given = given
+
+    def anew(self, start: int, stop: int) -> list[Any]:
+        return [pickles.loads(data)[1] for _, data in self._given[start:stop]]
+
+    def where(self, index: int) -> str:
+        return self._given[index][0]
+
+    def table(self) -> Any:
+        """As of items from memory."""
+        return table_of_items(self.records, self.where(0), self.key(0)[0])
 
 
 class LineBatch(Batch):
@@ -101,6 +170,9 @@ class LineBatch(Batch):
         self._text = text
         self._encoding = encoding
 
+    def anew(self, start: int, stop: int) -> list[Any]:
+        return self.records[start:stop]  # str, or bytes: nobody changes them
+
     def key(self, index: int) -> Key:
         return self.keys()[index] if index else (self.path, self._base)
 
@@ -119,6 +191,11 @@ class LineBatch(Batch):
 
     def where(self, index: int) -> str:
         return f"{self.path}, byte {self.key(index)[1]}"
+
+    def near(self, index: int) -> str:
+        if index and self._keys is None:
+            return f"{self.path}, after byte {self._base}"
+        return self.where(index)
 
     def table(self) -> Any:
         """The lines as a table of one column, ``line``."""
@@ -151,6 +228,9 @@ class TableBatch(Batch):
     def __len__(self) -> int:
         size: int = self._table.num_rows
         return size
+
+    def anew(self, start: int, stop: int) -> list[Any]:
+        return rows(self._table.slice(start, stop - start))
 
     def key(self, index: int) -> Key:
         return self._name, self._first + index

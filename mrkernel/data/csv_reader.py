@@ -66,6 +66,11 @@ class CsvBatch(Batch):
     def __len__(self) -> int:
         return self._size
 
+    def anew(self, start: int, stop: int) -> list[Any]:
+        if self._columns is None:
+            return rows(self._table.slice(start, stop - start))
+        return dicts(self._place.columns.names, [column[start:stop] for column in self._columns])
+
     def key(self, index: int) -> Key:
         place = self._place
         return self.keys()[index] if index else (place.path, place.first_offset())
@@ -75,6 +80,11 @@ class CsvBatch(Batch):
 
     def where(self, index: int) -> str:
         return f"{self._place.path}, byte {self.key(index)[1]}"
+
+    def near(self, index: int) -> str:
+        if index and self._keys is None:
+            return f"{self._place.path}, after byte {self._place.first_offset()}"
+        return self.where(index)
 
     def table(self) -> Any:
         if self._table is None:

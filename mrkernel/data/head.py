@@ -23,10 +23,14 @@ class HeadBatch(Batch):
     def __len__(self) -> int:
         return self._size
 
-    @property
-    def records(self) -> list[Any]:  # type: ignore[override]
-        """The records."""
-        return self._batch.records[: self._size]
+    def __getattr__(self, name: str) -> Any:
+        if name != "records":
+            raise AttributeError(name)
+        self.records = self._batch.records[: self._size]
+        return self.records
+
+    def anew(self, start: int, stop: int) -> list[Any]:
+        return self._batch.anew(start, stop)
 
     def key(self, index: int) -> tuple[str, int]:
         return self._batch.key(index)
@@ -36,6 +40,9 @@ class HeadBatch(Batch):
 
     def where(self, index: int) -> str:
         return self._batch.where(index)
+
+    def near(self, index: int) -> str:
+        return self._batch.near(index)
 
     def table(self) -> Any:
         return self._batch.table().slice(0, self._size)

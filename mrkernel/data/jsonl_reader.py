@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from mrkernel.data.batches import Key, LineBatch, RecordReader
+from mrkernel.data.batches import Key, LineBatch, RecordReader, Unreadable
 from mrkernel.data.line_reader import RECORD_LIMIT, read_lines, read_unsplittable_lines
 from mrkernel.data.schemas import check_columns
 from mrkernel.data.splits import FileSplit
@@ -32,13 +32,16 @@ _REFUSALS = (msgspec.MsgspecError, UnicodeError, RecursionError)
 class JsonBatch(LineBatch):
     """Values of JSON lines; the key is (path, byte offset of the line's first byte)."""
 
-    __slots__ = ("_numbers",)
+    __slots__ = ("_columns", "_numbers", "_texts")
 
-    def __init__(self, lines: LineBatch, columns: tuple[str, ...] | None) -> None:
+    def __init__(
+        self, lines: LineBatch, columns: tuple[str, ...] | None, unreadable: bool = False
+    ) -> None:
         """Decode the lines.
 
         Args:
             columns: records are objects and have only these fields, None where one is missing.
+            unreadable: give an ``Unreadable`` for a line instead of raising.
 
         Raises: InputError: a line is no JSON, or no object though columns are asked for.
         """
@@ -51,11 +54,20 @@ class JsonBatch(LineBatch):
             kept = [(n, text) for n, text in enumerate(texts) if text and not text.isspace()]
             if len(kept) < len(texts):
                 self._numbers = [number for number, _ in kept]
-            self.records = self._one_by_one([text for _, text in kept])
+            texts = [text for _, text in kept]
+            self.records = self._one_by_one(texts, unreadable)
+        self._texts = texts
+        self._columns = columns
         if columns is not None:
-            self.records = self._projected(columns)
+            self.records = self._projected(columns, self.records, unreadable)
 
-    def _one_by_one(self, texts: list[str]) -> list[Any]:
+    def anew(self, start: int, stop: int) -> list[Any]:
+        records = self._one_by_one(self._texts[start:stop], unreadable=True)
+        if self._columns is None:
+            return records
+        return self._projected(self._columns, records, unreadable=True)
+
+    def _one_by_one(self, texts: list[str], unreadable: bool) -> list[Any]:
         records = []
         for index, text in enumerate(texts):
             try:
@@ -64,10 +76,13 @@ class JsonBatch(LineBatch):
                 try:
                     records.append(json.loads(text))
                 except (ValueError, RecursionError) as error:
-                    self.records = texts
-                    at = self.key(index)[1]
                     reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
                     column = f", character {error.colno}" if hasattr(error, "colno") else ""
+                    if unreadable:
+                        records.append(Unreadable(text, f"not JSON{column} ({reason})"))
+                        continue
+                    self.records = texts
+                    at = self.key(index)[1]
                     raise InputError(
                         f"{self.path} is not JSON at byte {at}{column} ({reason}): repair that "
                         "line, or read the file with --format lines",
@@ -76,16 +91,24 @@ class JsonBatch(LineBatch):
                     ) from None
         return records
 
-    def _projected(self, columns: tuple[str, ...]) -> list[Any]:
-        if set(map(type, self.records)) == {dict}:
+    def _projected(
+        self, columns: tuple[str, ...], records: list[Any], unreadable: bool
+    ) -> list[Any]:
+        if set(map(type, records)) == {dict}:
             try:
-                return dicts(
-                    columns, [list(map(itemgetter(name), self.records)) for name in columns]
-                )
+                return dicts(columns, [list(map(itemgetter(name), records)) for name in columns])
             except KeyError:
-                return [{name: record.get(name) for name in columns} for record in self.records]
-        for index, record in enumerate(self.records):
-            if type(record) is not dict:
+                return [{name: record.get(name) for name in columns} for record in records]
+        found: list[Any] = []
+        for index, record in enumerate(records):
+            if type(record) is dict:
+                found.append({name: record.get(name) for name in columns})
+            elif isinstance(record, Unreadable):
+                found.append(record)
+            elif unreadable:
+                said = f"no object (but {type(record).__name__}), so it has no columns"
+                found.append(Unreadable(json.dumps(record), said))
+            else:
                 at = self.key(index)[1]
                 raise InputError(
                     f"{self.path} has a {type(record).__name__} at byte {at}, which has no "
@@ -93,7 +116,7 @@ class JsonBatch(LineBatch):
                     self.path,
                     at,
                 )
-        return []
+        return found
 
     def key(self, index: int) -> Key:
         if self._numbers is None:
@@ -134,10 +157,15 @@ def check_fields(file: FileSplit, columns: tuple[str, ...], encoding: str, error
                 return  # what is no object is refused where it is read
 
 
-def read_jsonl(lines: Iterator[LineBatch], columns: tuple[str, ...] | None) -> Iterator[JsonBatch]:
+def read_jsonl(
+    lines: Iterator[LineBatch], columns: tuple[str, ...] | None, *, unreadable: bool = False
+) -> Iterator[JsonBatch]:
     """Decode lines as JSON.
+
+    Args:
+        unreadable: give an ``Unreadable`` for a line that is no JSON instead of raising.
 
     Raises: InputError: as the lines; and one of them is no JSON: has path and byte offset.
     """
     for batch in lines:
-        yield JsonBatch(batch, columns)
+        yield JsonBatch(batch, columns, unreadable)

@@ -29,6 +29,23 @@ def loads(data: bytes | memoryview) -> Any:
     return pickle.loads(raw)  # noqa: S301 - our own job's data
 
 
+def dumps(thing: Any) -> bytes:
+    """Pickle; what belongs to a notebook, whose module exists only there, by value.
+
+    Raises: Exception: whatever the thing's own code raises.
+    """
+    try:
+        data = pickle.dumps(thing, 5)
+    except Exception:  # noqa: BLE001 - any __reduce__ may raise anything; the next line decides
+        data = b"__main__"
+    if b"__main__" not in data:
+        return data
+    import cloudpickle
+
+    by_value: bytes = cloudpickle.dumps(thing, 5)
+    return by_value
+
+
 def modules_named(data: bytes) -> set[str]:
     """Collect the modules whose classes and functions a pickle of protocol 5 refers to.
 

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 from mrkernel.data import pickles
-from mrkernel.data.batches import Batch, ItemBatch, LineBatch, RecordReader, TableBatch
+from mrkernel.data.batches import (
+    Batch,
+    ItemBatch,
+    KeyedBatch,
+    LineBatch,
+    RecordReader,
+    TableBatch,
+    Unreadable,
+)
 from mrkernel.data.csv_reader import is_small, read_csv
 from mrkernel.data.jsonl_reader import read_jsonl
 from mrkernel.data.line_reader import RECORD_LIMIT, read_lines, read_unsplittable_lines
@@ -22,6 +31,7 @@ __all__ = [
     "LineBatch",
     "RecordReader",
     "TableBatch",
+    "Unreadable",
     "check_errors",
     "open_split",
     "splittable",
@@ -42,6 +52,7 @@ def open_split(
     block: int = BLOCK,
     columns: tuple[str, ...] | None = None,
     schemas: Sequence[CsvSchema] = (),
+    unreadable: bool = False,
 ) -> RecordReader:
     """Read the records of a split.
 
@@ -54,6 +65,7 @@ def open_split(
         block: bytes of text per batch, about.
         columns: records are dicts of these columns only, and only these are read; None: all.
         schemas: of the job's CSV inputs.
+        unreadable: where a line is no JSON give an ``Unreadable`` in its place.
 
     Raises:
         InputError: (also while iterating) the file is gone, unreadable, changed since the job was
@@ -72,7 +84,9 @@ def open_split(
     def batches(file: FileSplit | ParquetSplit) -> Iterator[Batch]:
         if isinstance(file, ParquetSplit):
             return read_parquet(file, columns=columns)
-        return _text_records(file, encoding, errors, record_limit, block, columns, schemas, small)
+        return _text_records(
+            file, encoding, errors, record_limit, block, columns, schemas, small, unreadable
+        )
 
     if len(files) == 1:
         return RecordReader(batches(files[0]))
@@ -88,6 +102,7 @@ def _text_records(
     columns: tuple[str, ...] | None,
     schemas: Sequence[CsvSchema],
     small: bool,
+    unreadable: bool,
 ) -> Iterator[Batch]:
     block = min(block, record_limit)  # so that a line over the limit is alone in its block
     if split.format == "csv":
@@ -104,7 +119,7 @@ def _text_records(
     read = read_lines if splittable(encoding) else read_unsplittable_lines
     lines = read(split, text_codec(encoding), errors, record_limit, block)
     if split.format == "jsonl":
-        return read_jsonl(lines, columns)
+        return read_jsonl(lines, columns, unreadable=unreadable)
     if columns is not None and split.nbytes:
         raise InputError(
             f"{split.path} is read as lines, which have no columns: leave @mrkernel.reads out, or "
@@ -132,8 +147,19 @@ def _items(
         if split.count:
             yield TableBatch(table, split.name, split.first, len(data), "[")
         return
+    if split.keyed:
+        yield KeyedBatch(pickles.loads(data), len(data))
+        return
+    plain = data
+
+    def made() -> list[Any]:
+        items = pickles.loads(plain)
+        return items if columns is None else _projected(split, items, columns)
+
     try:
-        items = pickles.loads(data)
+        items = made()
+    except InputError:
+        raise
     except Exception as error:
         raise InputError(
             f"the items of {split.label} cannot be made again where they are read "
@@ -141,14 +167,17 @@ def _items(
             split.name,
             split.first,
         ) from error
-    if columns is not None:
-        for index, item in enumerate(items):
-            if type(item) is not dict:
-                raise InputError(
-                    f"{split.name}[{split.first + index}] is a {type(item).__name__}, which has no "
-                    "columns: leave @mrkernel.reads out",
-                    split.name,
-                    split.first + index,
-                )
-        items = [{name: item.get(name) for name in columns} for item in items]
-    yield ItemBatch(items, split.name, split.first, len(data))
+    yield ItemBatch(items, split.name, split.first, len(data), made)
+
+
+def _projected(split: MemorySplit, items: list[Any], columns: tuple[str, ...]) -> list[Any]:
+    """Leave of each item, a dict, only some fields."""
+    for index, item in enumerate(items):
+        if type(item) is not dict:
+            raise InputError(
+                f"{split.name}[{split.first + index}] is a {type(item).__name__}, which has no "
+                "columns: leave @mrkernel.reads out",
+                split.name,
+                split.first + index,
+            )
+    return [{name: item.get(name) for name in columns} for item in items]

@@ -72,6 +72,9 @@ class MemorySplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag
     blob: str = ""  #: where the manager keeps them; "": in ``data``
     size: int = 0  #: bytes of the list or stream, wherever it is
     arrow: bool = False  #: it is an Arrow IPC stream of a table, whose rows are the items
+    keyed: bool = False
+    """The list holds places for people, each with a (key, record), pickled by itself, that was read
+    there before: bad records that are tried again."""
 
     @property
     def nbytes(self) -> int:

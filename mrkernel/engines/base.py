@@ -24,6 +24,7 @@ class PreparedJob:
         output: where the result is to be written, checked; None = keep it in the cluster.
         notes: warnings to show, one sentence each.
         sample: what part of the input it is about; None: all of it.
+        extends: a job that is done, whose map output this one takes over; "": none.
     """
 
     spec: JobSpec
@@ -33,6 +34,7 @@ class PreparedJob:
     output: Output | None = None
     notes: tuple[str, ...] = ()
     sample: Sample | None = None
+    extends: str = ""
 
 
 #: Hears what user code prints, from a thread of the engine's: task, worker, text, and how many

@@ -15,17 +15,21 @@ import weakref
 from collections import deque
 from functools import partial
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from mrkernel.data.host import host_id
 from mrkernel.engines.base import OnPrint, PreparedJob
 from mrkernel.engines.delivery import deliver, is_copied
 from mrkernel.engines.job import Job
+from mrkernel.engines.retry import make_retriable
 from mrkernel.errors import InputError, JobSpecError, TaskFailedError
+from mrkernel.ids import JobId
 from mrkernel.job import counters, randomness
 from mrkernel.job.failure import Failure, UserCodeError
 from mrkernel.manager.events import Event, PeerId, PeerJoined, Received
 from mrkernel.manager.instructions import Publish, Send
 from mrkernel.manager.state import ManagerState
+from mrkernel.manager.workers import Home
 from mrkernel.monitor.broker import Broker
 from mrkernel.monitor.live import LivePicture
 from mrkernel.protocol.messages import (
@@ -34,6 +38,7 @@ from mrkernel.protocol.messages import (
     FetchFailed,
     Finished,
     JobInfo,
+    Refused,
     Register,
     RunSource,
     Start,
@@ -56,36 +61,43 @@ class InlineEngine:
     slots = SLOTS
     in_process = True
 
+    def __init__(self) -> None:
+        #: What jobs left behind that may be extended, for as long as somebody has the job.
+        self._runs: WeakValueDictionary[str, _InlineRun] = WeakValueDictionary()
+
     def submit_prepared(self, prepared: PreparedJob, on_print: OnPrint | None = None) -> Job:
         """Run the job to its end; the Job that comes back has ended."""
-        directory = Path(tempfile.mkdtemp(prefix="mrkernel-inline-"))
-        remove = partial(shutil.rmtree, directory, ignore_errors=True)
-        run = _InlineRun(prepared, directory)
-        kept = False
+        run = self._runs.get(prepared.extends) if prepared.extends else _InlineRun()
+        if run is None:
+            raise JobSpecError(f"nothing is left of job {prepared.extends}: run it again")
+        kept = bool(prepared.extends)
         try:
             # Chance and counters of this process are the user's: they come back as they were.
             with counters.collect(), randomness.seeded(prepared.spec.seed, "inline"):
-                ended = run.run()
-            name = f"inline-{next(_numbers)}"
+                ended = run.run(prepared)
+            picture = run.picture
             job = Job(
-                name,
+                f"inline-{next(_numbers)}",
                 prepared.spec.name,
-                watch=lambda: run.picture,
+                watch=lambda: picture,
                 cancel=lambda: None,
                 notes=prepared.notes,
             )
+            make_retriable(job, self, prepared)
             if ended.outcome == "done":
                 result = deliver(
                     ended,
                     b"",
                     output=prepared.output,
                     sample=run.sample,
-                    release=remove,
+                    release=partial(run.remove, ended.job),
                 )
-                kept = not is_copied(ended)
-                if kept:  # too large for memory: its files live as long as it does
-                    weakref.finalize(result, remove)
-                    run.remove_runs()
+                if ended.bad:
+                    run.ids[job.id] = ended.job
+                    self._runs[job.id] = run
+                elif not is_copied(ended):  # too large for memory: its files live as long as it
+                    run.remove_runs(ended.job)
+                kept = kept or bool(ended.bad) or not is_copied(ended)
                 job.succeed(result)
             elif run.slip is not None:
                 job.fail(run.slip)  # as a preflight would: it has nothing to do with a record
@@ -96,58 +108,80 @@ class InlineEngine:
                 job.fail(error)
         finally:
             if not kept:
-                remove()
+                run.close()
         return job
 
 
 class _InlineRun:
     """One job: a manager's state and the one worker that obeys it, taking turns."""
 
-    def __init__(self, prepared: PreparedJob, directory: Path) -> None:
+    def __init__(self) -> None:
         self.picture = LivePicture()
         self.error: BaseException | None = None  #: the user's own, with its frames
         self.slip: JobSpecError | None = None  #: the functions, or what they are made of
-        self._prepared = prepared
-        self._directory = directory
-        self._state = ManagerState(python=prepared.spec.python)
+        self.ids: dict[str, JobId] = {}  #: what the manager calls jobs that may be extended
+        self._prepared: PreparedJob | None = None
+        self._directory = Path(tempfile.mkdtemp(prefix="mrkernel-inline-"))
+        #: Removes its directory; happens at the latest when nobody has it any more.
+        self.close = weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
+        self._state: ManagerState | None = None
         self._broker = Broker(wall=time.time() - time.monotonic())
         self._events: deque[Event] = deque()
         self._starts: deque[Start] = deque()
-        self._context: JobContext | None = None
+        self._contexts: dict[JobId, JobContext] = {}
+        self._tickets = itertools.count(1)
         self._ended: Ended | None = None
         self._read = 0  # bytes of input
 
-    def run(self) -> Ended:
-        here = str(self._directory)
-        me = Register("here", host_id(), 0, SLOTS, self._prepared.spec.python, "", 0, here)
-        self._events += [
-            PeerJoined(_WORKER, "worker"),
-            Received(_WORKER, me),
-            PeerJoined(_CLIENT, "client"),
-            Received(_CLIENT, Submit(1, self._prepared.spec, self._prepared.splits)),
-        ]
-        while self._ended is None:
+    def run(self, prepared: PreparedJob) -> Ended:
+        """Run a job, which may extend one before; its functions are those of ``prepared``."""
+        self._prepared, self._ended, self._read = prepared, None, 0
+        self.picture, self.error, self.slip = LivePicture(), None, None
+        if self._state is None:
+            self._state = ManagerState(Home(prepared.spec.python))
+            here = str(self._directory)
+            me = Register("here", host_id(), 0, SLOTS, prepared.spec.python, "", 0, here)
+            self._events += [
+                PeerJoined(_WORKER, "worker"),
+                Received(_WORKER, me),
+                PeerJoined(_CLIENT, "client"),
+            ]
+        submit = Submit(
+            next(self._tickets),
+            prepared.spec,
+            prepared.splits,
+            extends=self.ids.get(prepared.extends, JobId("")),
+        )
+        self._events.append(Received(_CLIENT, submit))
+        ended: Ended | None = None
+        while ended is None:
             while self._events:
                 self._handle(self._events.popleft())
-            if self._ended is None:
+            ended = self._ended
+            if ended is None:
                 if not self._starts:
                     raise JobSpecError("the job stands still without a task to run: a bug of ours")
                 self._events.append(Received(_WORKER, self._attempt(self._starts.popleft())))
-        return self._ended
+        return ended
 
     @property
     def sample(self) -> str:
         """Which part of the input was looked at; "": all of it."""
-        sample = self._prepared.sample
+        sample = None if self._prepared is None else self._prepared.sample
         return "" if sample is None else sample.describe(self._read)
 
-    def remove_runs(self) -> None:
-        """Remove the map output, which nobody needs any more."""
-        for path in self._directory.glob("*/*.run"):
+    def remove_runs(self, job: JobId) -> None:
+        """Remove a job's map output, which nobody needs any more."""
+        for path in (self._directory / job).glob("*.run"):
             path.unlink()
+
+    def remove(self, job: JobId) -> None:
+        """Remove all that is left of a job."""
+        shutil.rmtree(self._directory / job, ignore_errors=True)
 
     def _handle(self, event: Event) -> None:
         now = time.monotonic()
+        assert self._state is not None
         for instruction in self._state.handle(event, now):
             match instruction:
                 case Publish(public):
@@ -158,30 +192,32 @@ class _InlineRun:
                         if snapshot is not None:
                             self.picture.receive({"topic": job, "snapshot": snapshot})
                 case Send(_, JobInfo() as info):
-                    self._context = self._make_context(info)
+                    self._contexts[info.job] = self._make_context(info)
                 case Send(_, Start() as start):
                     self._starts.append(start)
                 case Send(_, Ended() as ended):
                     self._ended = ended
+                case Send(_, Refused(_, sentence)):
+                    raise JobSpecError(sentence)
 
     def _make_context(self, info: JobInfo) -> JobContext:
         directory = self._directory / info.job
         directory.mkdir()
+        assert self._prepared is not None
         return JobContext(
             job=info.job,
             spec=info.spec,
             functions=self._prepared.functions,
             directory=directory,
             read_blob=self._prepared.blobs.__getitem__,
-            open_run=partial(_open_run, directory),
+            open_run=partial(_open_run, info.job),
             progress=ProgressCell(),
         )
 
     def _attempt(self, start: Start) -> Finished | Failed | FetchFailed:
-        assert self._context is not None
         me = (start.job, start.task, start.attempt)
         try:
-            finished = run_attempt(start, self._context)
+            finished = run_attempt(start, self._contexts[start.job])
             self._read += finished.bytes_in if start.split is not None else 0
             return finished
         except UserCodeError as error:
@@ -197,6 +233,6 @@ class _InlineRun:
             return FetchFailed(*me, *where, error.reason)
 
 
-def _open_run(directory: Path, _: RunSource, index: int, attempt: int) -> tuple[Read, RunIndex]:
-    path = directory / run_name(index, attempt)
+def _open_run(job: JobId, source: RunSource, index: int, attempt: int) -> tuple[Read, RunIndex]:
+    path = Path(source.directory) / (source.job or job) / run_name(index, attempt)
     return file_read(path), read_index(path)

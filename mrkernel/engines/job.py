@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
+from mrkernel.engines.bad_records import BadRecords
 from mrkernel.engines.result import JobResult
 from mrkernel.errors import JobCancelledError, JobError
+from mrkernel.job.functions import Functions
 from mrkernel.monitor.live import LivePicture
 
 #: Seconds a cancelled job gets to say so, everywhere.
@@ -24,6 +26,9 @@ class Job:
         id: as the cluster calls it, "j3".
         name: as the user calls it.
         notes: what was remarked while it was prepared, one sentence each.
+        functions: those it was submitted with; None: it was submitted elsewhere.
+        retry: submits its bad records again: (its id, they, the mended mapper, options said anew);
+            None: it was submitted elsewhere.
     """
 
     def __init__(
@@ -38,6 +43,8 @@ class Job:
         self.id = job_id
         self.name = name
         self.notes = notes
+        self.functions: Functions | None = None
+        self.retry: Callable[[str, BadRecords, Any, dict[str, Any]], Job] | None = None
         self._watch = watch
         self._cancel = cancel
         self._outcome: Future[JobResult] = Future()
@@ -61,6 +68,11 @@ class Job:
         return "cancelled" if isinstance(error, JobCancelledError) else "failed"
 
     @property
+    def error(self) -> BaseException | None:
+        """Why it has failed or was cancelled; None while it runs, and when it is done."""
+        return self._outcome.exception() if self._outcome.done() else None
+
+    @property
     def progress(self) -> float:
         """How much is behind us, from 0 to 1; map and reduce tasks weigh the same."""
         if self._outcome.done() and self._outcome.exception() is None:
@@ -76,6 +88,30 @@ class Job:
         if self._outcome.done() and self._outcome.exception() is None:
             return dict(self._outcome.result().counters)
         return {}
+
+    @property
+    def bad_records(self) -> BadRecords:
+        """The records that it went on without; empty until the job is done."""
+        if self._outcome.done() and self._outcome.exception() is None:
+            return self._outcome.result().bad_records
+        return BadRecords()
+
+    def retry_bad_records(self, mapper: Any = None, **options: Any) -> Job:
+        """Run a new job over the bad records of this one, and merge it with the rest of this one.
+
+        Everything but the mapper stays as it was: reducer, combiner, number of reduce tasks. The
+        values of records that were bad come after all others of their key.
+
+        Args:
+            mapper: the mended one; None: the function that now has its name in the notebook.
+            **options: ``output``, ``output_format``, ``columns``, ``overwrite``, ``name``,
+                ``on_error`` (default: as in this job), as for ``submit``.
+
+        Raises:
+            JobError: this job failed.
+            JobSpecError: it has no bad records, or they cannot be tried again; says why.
+        """
+        return self.result().retry_bad_records(mapper, **options)
 
     def events(self) -> Iterator[str]:
         """Yield the lines of the feed until the job has ended; one that grew comes again, whole."""
@@ -108,7 +144,13 @@ class Job:
             JobError: it failed (``TaskFailedError``) or was cancelled (``JobCancelledError``).
             TimeoutError: ``timeout`` seconds were not enough; the job goes on.
         """
-        return self._outcome.result(timeout)
+        return self._retriable(self._outcome.result(timeout))
+
+    def _retriable(self, result: JobResult) -> JobResult:
+        """Let who has only the result try its bad records again."""
+        if result.retry is None and self.retry is not None:
+            result.retry = partial(self.retry, self.id, result.bad_records)
+        return result
 
     def cancel(self) -> None:
         """Stop it everywhere; the cluster stays usable. No-op when it has ended."""
@@ -133,7 +175,7 @@ class Job:
 
     def succeed(self, result: JobResult) -> None:
         """The result is there."""
-        self._outcome.set_result(result)
+        self._outcome.set_result(self._retriable(result))
 
     def fail(self, error: BaseException) -> None:
         """It ended otherwise."""

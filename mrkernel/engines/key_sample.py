@@ -21,6 +21,7 @@ from mrkernel.data.splits import FileSplit, MemorySplit, Split
 from mrkernel.errors import MRKernelError
 from mrkernel.job import counters, randomness
 from mrkernel.job.batch_mapping import BatchMapCall
+from mrkernel.job.failure import UserCodeError
 from mrkernel.job.functions import Functions
 from mrkernel.job.mapping import MapCall, Pair
 from mrkernel.job.trial import compute_apart
@@ -140,7 +141,10 @@ def _look_at_records(
     for number in range(slices):
         start = size * number // slices if spaced else number * _SLICE
         stop = min(start + _SLICE, size)
-        pairs += call.pairs(batch, start, stop)
+        try:
+            pairs += call.pairs(batch, start, stop)
+        except UserCodeError:
+            continue  # the job says what is wrong with a record, or goes on without it
         mapped += stop - start
         if (len(pairs) >= PAIRS and not spaced) or time.monotonic() > deadline:
             break

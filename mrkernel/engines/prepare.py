@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from mrkernel.config import JobOptions
+from mrkernel.config import JobOptions, most_skipped
 from mrkernel.data.inputs import resolve
 from mrkernel.data.memory import stream_schema
 from mrkernel.data.outputs import check_output
@@ -160,7 +160,7 @@ def prepare(
         digest = hashlib.sha256(packed.data).hexdigest()
         named = None if output is None else output.columns
         tried = _try_first_records(
-            packed.data, digest, splits, first, options.batch, anew=named is not None
+            packed.data, digest, splits, first, options, anew=named is not None
         )
         notes += tried.notes
         if tried.advice is not None and input_bytes >= ADVICE_FROM:
@@ -189,6 +189,8 @@ def prepare(
         schemas=found.schemas,
         attempts=min(options.attempts, _UNLIMITED),
         timeout_s=options.timeout,
+        skip=min(most_skipped(options.on_error), _UNLIMITED),
+        backup=not options.no_backup,
         slot_memory=options.slot_memory and min(options.slot_memory, _UNLIMITED),
         seed=0,
         python=f"{sys.version_info[0]}.{sys.version_info[1]}",
@@ -215,6 +217,11 @@ def _checked(options: JobOptions) -> JobOptions:
     if options.output is not None and not isinstance(options.output, (str, os.PathLike)):
         raise JobSpecError(f"output={options.output!r}: write the path of a file or directory")
     check_errors(options.errors)
+    if options.batch and most_skipped(options.on_error):
+        raise JobSpecError(
+            "--on-error skip goes record by record, and a --batch mapper takes whole tables: leave "
+            "one of the two out"
+        )
     if (options.reduce_tasks or 0) > MOST_REDUCE_TASKS:
         raise JobSpecError(
             f"reduce_tasks={options.reduce_tasks}: write a number up to {MOST_REDUCE_TASKS:,}; "
@@ -304,7 +311,7 @@ def _try_first_records(
     digest: str,
     splits: list[Split],
     first: Callable[[], Batch | None],
-    batch: bool,
+    options: JobOptions,
     *,
     anew: bool = False,
 ) -> Preflight:
@@ -313,11 +320,20 @@ def _try_first_records(
     Args:
         anew: what is known of other items of the same kind is not enough: their shape matters.
     """
-    key = (f"{digest} {batch}", _kind_of_records(splits))
+    skip = most_skipped(options.on_error)
+    key = (f"{digest} {options.batch} {bool(skip)}", _kind_of_records(splits))
     known = _passed.get(key)
     if known is not None and not anew:
         return known
-    trial = partial(preflight, packed, first, check_key=normalise, make_values=Values, batch=batch)
+    trial = partial(
+        preflight,
+        packed,
+        first,
+        check_key=normalise,
+        make_values=Values,
+        batch=options.batch,
+        skip=skip,
+    )
     try:
         tried = try_apart(trial)
     except UserCodeError as error:
@@ -372,6 +388,7 @@ def _open_shortly(
         block=PREFLIGHT_BYTES,
         columns=columns,
         schemas=schemas,
+        unreadable=bool(most_skipped(options.on_error)),
     )
 
 

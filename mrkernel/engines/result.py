@@ -14,7 +14,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrkernel.engines.bad_records import BadRecords, skipped
 from mrkernel.errors import ClusterError, JobSpecError
+from mrkernel.job.bad_records import BadRecord
 from mrkernel.job.failure import short
 from mrkernel.shuffle.block import Block
 from mrkernel.shuffle.keys import encode, normalise
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
     from mrkernel.data.outputs import Output
+    from mrkernel.engines.job import Job
 
 Pair = tuple[Any, Any]
 
@@ -72,6 +75,7 @@ class JobResult:
         sample: which part of the input it is about, under ``--sample``; "": all of it.
         output: where ``--output`` went: a file, or a directory; None without it.
         paths: its files, in order; empty without it.
+        bad_records: those that the job went on without (``--on-error skip``).
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class JobResult:
         seconds: float = 0.0,
         map_only: bool = False,
         release: Callable[[], None] | None = None,
+        bad: Sequence[BadRecord] = (),
     ) -> None:
         self.job = job
         self.name = name
@@ -92,6 +97,9 @@ class JobResult:
         self.sample = ""
         self.output: Path | None = None
         self.paths: list[Path] = []
+        self.bad_records = BadRecords(bad)
+        #: Submits them again: (the mended mapper, options); None: the job is somebody else's.
+        self.retry: Callable[[Any, dict[str, Any]], Job] | None = None
         self._parts = sorted(parts, key=lambda part: part.index)
         self._pairs = sum(part.pairs for part in self._parts)
         self._map_only = map_only
@@ -236,6 +244,21 @@ class JobResult:
 
         return text_lines(self._blocks())
 
+    def retry_bad_records(self, mapper: Any = None, **options: Any) -> Job:
+        """Run a new job over the bad records and merge it with the rest; see ``Job``.
+
+        Raises:
+            JobSpecError: there are none, or they cannot be tried again; says why.
+        """
+        if not self.bad_records:
+            raise JobSpecError(f"job {self.job} has no bad records: there is nothing to try again")
+        if self.retry is None:
+            raise JobSpecError(
+                f"job {self.job} was submitted elsewhere: call retry_bad_records where it was "
+                "submitted, or run it again"
+            )
+        return self.retry(mapper, options)
+
     def release(self) -> None:
         """Let the cluster delete it; no-op the second time."""
         if not self._released:
@@ -253,10 +276,11 @@ class JobResult:
         return f"<JobResult {_clip(repr(self.name))}: {len(self):,} pairs{self._about()}>"
 
     def _about(self) -> str:
-        """Where it is written, or that it is a sample."""
+        """Where it is written, or that it is a sample; and what was left out."""
+        about = "" if self.output is None else f", written to {self.output}"
         if self.sample:
-            return f" of a sample ({self.sample})"
-        return "" if self.output is None else f", written to {self.output}"
+            about = f" of a sample ({self.sample})"
+        return f"{about}; {skipped(len(self.bad_records))}" if self.bad_records else about
 
     def _repr_html_(self) -> str:
         if self._released:

@@ -71,6 +71,17 @@ def take() -> dict[str, int]:
     return taken
 
 
+def saved() -> dict[str, int]:
+    """The counts so far, for ``restore``."""
+    return _counts.copy()
+
+
+def restore(counts: dict[str, int]) -> None:
+    """Put the counts back to what ``saved`` gave: what came since does not count."""
+    _counts.clear()
+    _counts.update(counts)
+
+
 @contextmanager
 def collect() -> Iterator[dict[str, int]]:
     """Count apart: the dict holds this block's counts at its end; those before are kept.

@@ -46,10 +46,28 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     record: str = ""  #: repr of the record, shortened
     where: str = ""  #: "data/a.txt, byte 1234", "numbers[17]", "group 'the'"
     hint: str = ""  #: what to write instead
+    role: str = ""  #: "mapper", "reducer", "combiner", "partitioner"; "": no function is at fault
+    index: int | None = None  #: of the record in its split, from 0; None: not known
+    evidence: bytes = b""
+    """What the function was called with, pickled, for ``%mr_debug``: (key, record) of a mapper,
+    (key, values) of a reducer or combiner; b"": not kept, because it is too large or not known."""
 
     def render(self) -> str:
         """Draw the failure for a terminal or a cell: the user's frames, record, place and hint."""
         lines = [self.sentence]
+        if self.frames or self.error_type or self.message:
+            lines.append(self.traceback())
+        if self.where:
+            lines.append(f"at {self.where}")
+        if self.record:
+            lines.append(f"record: {self.record}")
+        if self.hint and self.hint not in self.sentence:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+    def traceback(self) -> str:
+        """Draw the user's frames and the error: a traceback without what is ours."""
+        lines = []
         for frame in self.frames:
             lines.append(f"  {frame.file}, line {frame.line}, in {frame.function}")
             if frame.code:
@@ -58,12 +76,6 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
             lines.append(f"{self.error_type}: {self.message}" if self.message else self.error_type)
         elif self.message:
             lines.append(self.message)  # the last words of a process that died
-        if self.where:
-            lines.append(f"at {self.where}")
-        if self.record:
-            lines.append(f"record: {self.record}")
-        if self.hint and self.hint not in self.sentence:
-            lines.append(f"hint: {self.hint}")
         return "\n".join(lines)
 
 
@@ -78,17 +90,29 @@ class UserCodeError(MRKernelError):
         return self.failure.sentence
 
 
+#: The functions of a job; who else raised is told in the sentence alone.
+ROLES = frozenset({"mapper", "reducer", "combiner", "partitioner"})
+
+
 def user_failure(
-    error: BaseException, *, role: str, where: str = "", record: str = "", hint: str = ""
+    error: BaseException,
+    *,
+    role: str,
+    where: str = "",
+    record: str = "",
+    hint: str = "",
+    index: int | None = None,
+    evidence: bytes = b"",
 ) -> Failure:
     """Describe an exception that user code raised.
 
     Args:
         error: with its traceback.
-        role: "mapper", "reducer", "combiner", "partitioner".
+        role: one of ``ROLES``; anything else is how the sentence begins.
         where: the record's or group's place, for people.
         record: what it worked on, as ``short`` has it.
         hint: what to write instead; "" when nothing is known.
+        index, evidence: as in ``Failure``.
     """
     kind = type(error).__name__
     message = text_of(error)
@@ -109,6 +133,9 @@ def user_failure(
         record=record,
         where=where,
         hint=hint,
+        role=role if role in ROLES else "",
+        index=index,
+        evidence=evidence,
     )
 
 

@@ -297,11 +297,19 @@ def unpack(data: bytes) -> Functions:
     _forget(finder)
     sys.meta_path.insert(0, finder)
     finder.show_lines()
+    show_sources(data)
+    SOURCE_NAMES.update(package.names)
+    return _load(package)
+
+
+def show_sources(data: bytes) -> None:
+    """Let tracebacks and debuggers of this process show the cells that functions came from."""
+    package = _decode(data)
     for file, text in package.sources.items():
         if file not in linecache.cache:
             _remember_lines(file, text)
-    SOURCE_NAMES.update(package.names)
-    return _load(package)
+    for file, name in package.names.items():
+        SOURCE_NAMES.setdefault(file, name)
 
 
 @contextmanager

@@ -16,8 +16,11 @@ from operator import is_, is_not
 from types import GeneratorType
 from typing import Any
 
+from msgspec.structs import replace
+
 from mrkernel.data.records import Batch
 from mrkernel.job.callables import prepare
+from mrkernel.job.evidence import evidence_of
 from mrkernel.job.failure import Failure, UserCodeError, frames_of, short, text_of, user_failure
 
 Pair = tuple[Any, Any]
@@ -40,6 +43,7 @@ class MapCall:
         prepared = prepare(mapper, "mapper")
         self._call = prepared.call
         self._finish = prepared.finish
+        self.has_finish = prepared.finish is not None
         self._generator = prepared.generator
         self.wants_key = prepared.required == 2  #: called as mapper(key, record)
         #: It is no generator and gave back no pair so far.
@@ -116,7 +120,7 @@ class MapCall:
         for index, item in enumerate(out):
             pair = as_pair(item)
             if pair is None:
-                raise UserCodeError(_no_pair("mapper's finish()", item, "finish()", ""))
+                raise UserCodeError(_no_pair("mapper's finish()", item, "finish()"))
             out[index] = pair
         return out
 
@@ -125,6 +129,8 @@ class MapCall:
         pairs = [as_pair(item) for item in out]
         if None not in pairs:
             return pairs  # type: ignore[return-value]
+        if count == 1 and self._generator:  # no second call, which a class with a state would feel
+            raise self._bad_pair(out[pairs.index(None)], batch, start)
         # Only now it is worth calling the mapper again, record by record: the task fails anyway.
         for index in range(start, start + count):
             try:
@@ -136,10 +142,10 @@ class MapCall:
             if bad is not self:
                 self._refuse(result, bad, batch, index)
         bad = out[pairs.index(None)]
-        raise UserCodeError(_no_pair("mapper", bad, "", ""))
+        raise UserCodeError(_no_pair("mapper", bad, ""))
 
     def _again(self, batch: Batch, index: int) -> Any:
-        record = batch.records[index]
+        record = batch.anew(index, index + 1)[0]  # the first call may have changed it
         return self._call(batch.key(index), record) if self.wants_key else self._call(record)
 
     def _failed(self, error: BaseException, batch: Batch, index: int) -> UserCodeError:
@@ -158,21 +164,18 @@ class MapCall:
         return self._error(error, batch, index, hint_for(error, batch.records[index]))
 
     def _error(self, error: BaseException, batch: Batch, index: int, hint: str) -> UserCodeError:
-        return UserCodeError(
-            user_failure(
-                error,
-                role="mapper",
-                where=batch.where(index),
-                record=short(batch.records[index]),
-                hint=hint,
-            )
-        )
+        failure = user_failure(error, role="mapper", where=batch.where(index), hint=hint)
+        return UserCodeError(at_record(failure, batch, index))
 
     def _refuse(self, result: Any, bad: Any, batch: Batch, index: int) -> None:
         if self._generator or isinstance(result, GeneratorType):
-            where, record = batch.where(index), short(batch.records[index])
-            raise UserCodeError(_no_pair("mapper", bad, where, record))
+            raise self._bad_pair(bad, batch, index)
         raise self._returned(result, batch, index)
+
+    @staticmethod
+    def _bad_pair(bad: Any, batch: Batch, index: int) -> UserCodeError:
+        failure = _no_pair("mapper", bad, batch.where(index))
+        return UserCodeError(at_record(failure, batch, index))
 
     def _returned(self, result: Any, batch: Batch, index: int) -> UserCodeError:
         """A plain function gave back something which is no list of pairs."""
@@ -191,16 +194,8 @@ class MapCall:
         else:
             said = f"the mapper returns {short(result)} ({a_kind(result)}), not pairs"
             hint = "write yield key, value (or return [(key, value)])"
-        where = batch.where(index)
-        return UserCodeError(
-            Failure(
-                kind="user",
-                sentence=f"{said}: {hint} ({where})",
-                record=short(batch.records[index]),
-                where=where,
-                hint=hint,
-            )
-        )
+        failure = Failure(kind="user", sentence=f"{said}: {hint} ({batch.where(index)})", hint=hint)
+        return UserCodeError(at_record(failure, batch, index))
 
     def try_one(self, batch: Batch, index: int) -> list[Pair]:
         """Map one record, as ``pairs`` does, and look at what comes back (for the preflight).
@@ -270,7 +265,26 @@ def pair_hint(item: Any) -> str:
     return "a pair needs a value: write yield key, value, such as yield number, 1"
 
 
-def _no_pair(role: str, item: Any, where: str, record: str) -> Failure:
+def at_record(failure: Failure, batch: Batch, index: int) -> Failure:
+    """Add to a failure of the mapper on which record it failed, as it was before.
+
+    Args:
+        failure: its sentence is complete.
+        index: of the record in its batch; ``Failure.index`` is the same, until somebody knows how
+            many records of the split came before the batch.
+    """
+    record = batch.anew(index, index + 1)[0]
+    return replace(
+        failure,
+        role="mapper",
+        where=batch.where(index),
+        record=short(record),
+        index=index,
+        evidence=evidence_of(batch.key(index), record),
+    )
+
+
+def _no_pair(role: str, item: Any, where: str) -> Failure:
     what = f"{short(item)} ({a_kind(item)})"
     if isinstance(item, (tuple, list)):
         things = "thing" if len(item) == 1 else "things"
@@ -280,7 +294,6 @@ def _no_pair(role: str, item: Any, where: str, record: str) -> Failure:
     return Failure(
         kind="user",
         sentence=f"the {role} yields {what}, not a pair: {hint}{place}",
-        record=record,
         where=where,
         hint=hint,
     )

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from mrkernel.data.records import Batch, ItemBatch
+from mrkernel.data.records import Batch, ItemBatch, Unreadable
 from mrkernel.data.row_shape import RowShape
 from mrkernel.errors import KeyTypeError
 from mrkernel.job import counters, randomness
 from mrkernel.job.batch_mapping import BatchMapCall
 from mrkernel.job.failure import Failure, UserCodeError, short
 from mrkernel.job.functions import Functions, isolated
-from mrkernel.job.mapping import MapCall, Pair
+from mrkernel.job.mapping import MapCall, Pair, at_record
 from mrkernel.job.reducing import ReduceCall, bad_key
 from mrkernel.job.suggest import Tried, suggest
 
@@ -62,6 +62,7 @@ def preflight(
     budget_s: float = BUDGET_S,
     job_seed: int = 0,
     batch: bool = False,
+    skip: int = 0,
 ) -> Preflight:
     """Try the functions on the first records, as a worker would run them.
 
@@ -75,6 +76,7 @@ def preflight(
         budget_s: seconds, also within one record where the system has interval timers.
         job_seed: for ``random`` in user code.
         batch: the mapper takes tables; it gets one of the first records.
+        skip: records, at most, that the job goes on without when the mapper fails on them.
 
     Raises:
         JobSpecError: a function cannot do what its role demands.
@@ -83,7 +85,7 @@ def preflight(
     """
     printed = io.StringIO()
     notes: list[str] = []
-    trial = _Trial(first_records, check_key, make_values, records, budget_s, batch)
+    trial = _Trial(first_records, check_key, make_values, records, budget_s, batch, skip)
     with (
         counters.collect(),  # first: one thread at a time
         contextlib.redirect_stdout(_OfThisThread(printed, sys.stdout)),
@@ -101,7 +103,10 @@ def preflight(
             if trial.mapped
             else f"the first record took over {budget_s:.1f} s, so nothing was tried here"
         )
-    if trial.silent:
+    if trial.skipped:
+        many = f"{len(trial.skipped)} of the first {trial.mapped} records will be skipped"
+        notes.append(f"{many}: {trial.skipped[0].sentence}")
+    elif trial.silent:
         _judge_silence(trial.mapped, printed.getvalue(), notes)
     return Preflight(
         trial.mapped, trial.pairs, trial.groups, tuple(notes), trial.advice, trial.shape
@@ -119,7 +124,10 @@ class _Trial:
         records: int,
         budget_s: float,
         tables: bool,
+        skip: int,
     ) -> None:
+        self._skip = skip
+        self.skipped: list[Failure] = []  #: of records that the job will go on without
         self._first_records = first_records
         self._tables = tables
         self._batch: Batch = ItemBatch([])
@@ -192,9 +200,19 @@ class _Trial:
             if time.monotonic() > self._deadline:
                 self.late = True
                 return groups
-            with self._user_code():
-                made = mapper.try_one(self._batch, index)
-            self._take(made, groups, index)
+            try:
+                made = []
+                if not isinstance(self._batch.records[index], Unreadable):
+                    with self._user_code():
+                        made = mapper.try_one(self._batch, index)
+                self._take(made, groups, index)
+            except UserCodeError as error:
+                failure = error.failure
+                if not failure.evidence:
+                    failure = at_record(failure, self._batch, index)
+                self.skipped.append(failure)
+                if len(self.skipped) > self._skip:
+                    raise UserCodeError(failure) from error.__cause__
             self.mapped += 1
         # finish() belongs after the last record of a task, which this is not, but its slips are
         # worth finding: the copy of the class that gave the pairs is thrown away here.

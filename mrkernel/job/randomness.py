@@ -31,6 +31,25 @@ def seed(job_seed: int, task: str) -> None:
         sys.meta_path.insert(0, _SeedWhenImported())
 
 
+def state() -> tuple[Any, Any]:
+    """How far the generators are, for ``restore``."""
+    numpy_random: Any = sys.modules.get(_NUMPY_RANDOM)
+    return random.getstate(), None if numpy_random is None else numpy_random.get_state()
+
+
+def restore(state: tuple[Any, Any]) -> None:
+    """Put the generators back to where they were."""
+    plain, numpy_state = state
+    random.setstate(plain)
+    numpy_random: Any = sys.modules.get(_NUMPY_RANDOM)
+    if numpy_random is None:
+        return
+    if numpy_state is not None:
+        numpy_random.set_state(numpy_state)
+    elif _SeedWhenImported.digest:  # imported since: it begins where an import would have it begin
+        _seed_numpy(numpy_random, _SeedWhenImported.digest)
+
+
 @contextmanager
 def seeded(job_seed: int, task: str) -> Iterator[None]:
     """Seed for a task that runs inside the user's own process; the states before come back."""

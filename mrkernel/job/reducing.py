@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 from mrkernel.errors import KeyTypeError, MRKernelError
 from mrkernel.job.builtins import IDENTITY, builtin_combiner, builtin_reducer, identity
 from mrkernel.job.callables import prepare
+from mrkernel.job.evidence import evidence_of_group
 from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
 from mrkernel.job.mapping import Pair, all_pairs, as_pair, hint_for, pair_hint
 
@@ -81,6 +82,7 @@ class ReduceCall:
         self._role = role
         self._first = True
         self._finish = None
+        self.has_finish = False
         self._generator = False
         self._builtin = None
         self._states = False  # values are states of the built-in
@@ -96,6 +98,7 @@ class ReduceCall:
         self._call = prepared.call
         self._generator = prepared.generator
         self._finish = prepared.finish
+        self.has_finish = self._finish is not None
         if role == "combiner" and self._finish is not None:
             self._fail("a combiner's finish() is never called", "leave finish() out", "")
 
@@ -126,7 +129,7 @@ class ReduceCall:
                 elif self._finish is not None:
                     counts.append(0)  # it gathers, and gives at finish()
                 elif self._first:
-                    self._refuse_none(key)
+                    self._refuse_none(key, values)
                 else:
                     pairs.append((key, None))
                     counts.append(1)
@@ -217,7 +220,7 @@ class ReduceCall:
         keys = groups.keys
         kinds = set(map(type, results))
         if NoneType in kinds and self._first and results[0] is None and self._finish is None:
-            self._refuse_none(keys[0])
+            self._refuse_none(keys[0], groups.items[0])
         absent = NoneType in kinds and self._finish is not None  # it gathers, gives at finish()
         if absent or GeneratorType in kinds or type(groups.values[0]) in kinds:
             pairs: list[Any] = []
@@ -239,7 +242,7 @@ class ReduceCall:
             return self._columns(keys, counts, pairs, groups)
         if not kinds.isdisjoint(_LAZY):
             place = next(i for i, value in enumerate(results) if type(value) in _LAZY)
-            self._refuse_lazy(results[place], keys[place])
+            self._refuse_lazy(results[place], keys[place], self._evidence(groups, place))
         return Reduced(keys, [1] * len(keys), None, results)
 
     def pairs(self, key: Any, values: Any) -> list[Pair]:
@@ -343,7 +346,8 @@ class ReduceCall:
             checked = [as_pair(pair) for pair in pairs]
             if None in checked:
                 at = checked.index(None)
-                self._refuse_item(pairs[at], _group(keys[_group_of(at, counts)]))
+                place = _group_of(at, counts)
+                self._refuse_item(pairs[at], _group(keys[place]), self._evidence(groups, place))
             pairs = checked
         out_keys = [key for key, _ in pairs]
         values = [value for _, value in pairs]
@@ -353,7 +357,8 @@ class ReduceCall:
             values = [lists.get(id(value), value) for value in values]
         if not kinds.isdisjoint(_LAZY):
             at = next(i for i, value in enumerate(values) if type(value) in _LAZY)
-            self._refuse_lazy(values[at], keys[_group_of(at, counts)])
+            place = _group_of(at, counts)
+            self._refuse_lazy(values[at], keys[place], self._evidence(groups, place))
         if len(pairs) == len(keys) and set(counts) <= {1}:
             same = all(map(is_, out_keys, keys))
         else:
@@ -369,36 +374,55 @@ class ReduceCall:
                 where=_group(key),
                 record=_some(values, self._states),
                 hint=hint or _reducer_hint(error) or hint_for(error),
+                # States are no values of the user's: the built-in would not understand them.
+                evidence=b"" if self._states else evidence_of_group(key, values),
             )
         )
 
-    def _fail(self, said: str, hint: str, where: str) -> NoReturn:
+    def _fail(self, said: str, hint: str, where: str, evidence: bytes = b"") -> NoReturn:
         place = f" ({where})" if where else ""
         raise UserCodeError(
-            Failure(kind="user", sentence=f"{said}: {hint}{place}", where=where, hint=hint)
+            Failure(
+                kind="user",
+                sentence=f"{said}: {hint}{place}",
+                where=where,
+                hint=hint,
+                role=self._role,
+                evidence=evidence,
+            )
         )
 
-    def _refuse_none(self, key: Any) -> NoReturn:
+    def _refuse_none(self, key: Any, values: Any) -> NoReturn:
         self._fail(
             f"the {self._role} gave back None for its first group",
             "did you forget return? Write return sum(values), or yield key, sum(values)",
             _group(key),
+            evidence_of_group(key, values),
         )
 
-    def _refuse_item(self, item: Any, where: str) -> NoReturn:
+    @staticmethod
+    def _evidence(groups: Groups | None, place: int) -> bytes:
+        """Keep a group whose values are at hand."""
+        if groups is None:
+            return b""
+        return evidence_of_group(groups.keys[place], groups.items[place])
+
+    def _refuse_item(self, item: Any, where: str, evidence: bytes = b"") -> NoReturn:
         if isinstance(item, (tuple, list, dict, str)) or hasattr(item, "__next__"):
             hint = pair_hint(item).replace("yield word", "yield key")
         else:
             hint = "write yield key, value (or return value without the key)"
         kind = type(item).__name__
-        self._fail(f"the {self._role} yields {short(item)} ({kind}), not a pair", hint, where)
+        said = f"the {self._role} yields {short(item)} ({kind}), not a pair"
+        self._fail(said, hint, where, evidence)
 
-    def _refuse_lazy(self, value: Any, key: Any) -> NoReturn:
+    def _refuse_lazy(self, value: Any, key: Any, evidence: bytes) -> NoReturn:
         instead = "yield key, list(…)" if self._generator else "return list(…)"
         self._fail(
             f"the {self._role} gives a {type(value).__name__}, which cannot be kept",
             f"write {instead}",
             _group(key),
+            evidence,
         )
 
 
@@ -406,7 +430,9 @@ def bad_key(error: KeyTypeError, where: str) -> UserCodeError:
     """The failure of a reducer that gives a key which cannot be one."""
     sentence = f"{str(error).replace('mapper', 'reducer', 1)} ({where})"
     return UserCodeError(
-        Failure(kind="user", sentence=sentence, error_type="KeyTypeError", where=where)
+        Failure(
+            kind="user", sentence=sentence, error_type="KeyTypeError", where=where, role="reducer"
+        )
     )
 
 

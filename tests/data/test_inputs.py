@@ -97,6 +97,7 @@ def test_no_input_at_all() -> None:
         resolve([])
 
 
+@pytest.mark.fault(41)
 def test_files_that_are_no_text(folder: Path) -> None:
     (folder / "a.gz").write_bytes(gzip.compress(b"x"))
     (folder / "lies.txt").write_bytes(gzip.compress(b"x"))
@@ -125,6 +126,7 @@ def test_unreadable_and_odd_files(folder: Path, monkeypatch: pytest.MonkeyPatch)
         names(folder, "data/a.txt")
 
 
+@pytest.mark.fault(46)
 def test_empty_files_give_no_task_unless_there_is_nothing_else(folder: Path) -> None:
     (folder / "e1.txt").touch()
     (folder / "e2.txt").touch()
@@ -157,6 +159,7 @@ def test_a_generator_and_two_inputs() -> None:
     assert [split.label for split in splits] == ["input 1[0:2]", "input 1[2:3]", "input 2[0:1]"]
 
 
+@pytest.mark.fault(46)
 def test_an_empty_iterable_is_one_split_without_records() -> None:
     (split,) = resolve([[]])
     assert isinstance(split, MemorySplit)

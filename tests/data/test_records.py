@@ -53,6 +53,7 @@ def read(split: Any, **options: Any) -> list[Line]:
         ]
 
 
+@pytest.mark.fault(43)
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces, st.lists(st.integers(0, 80), max_size=6), st.integers(1, 12))
 def test_any_cut_gives_the_same_records_and_offsets(
@@ -68,6 +69,7 @@ def test_any_cut_gives_the_same_records_and_offsets(
     assert found == oracle(data, "backslashreplace")
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize(
     ("data", "lines"),
     [
@@ -96,6 +98,7 @@ def test_where_names_file_and_byte(tmp_path: Path) -> None:
     assert batch.nbytes == 9
 
 
+@pytest.mark.fault(43)
 def test_a_bad_byte_is_named_with_file_and_offset(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"\xef\xbb\xbfgood\nb\xe9d\n")
@@ -107,6 +110,7 @@ def test_a_bad_byte_is_named_with_file_and_offset(tmp_path: Path) -> None:
     assert read(split_of(path), encoding="latin-1")[1][1] == "béd"
 
 
+@pytest.mark.fault(45)
 def test_a_line_over_the_limit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"short\n" + b"x" * 5000 + b"\nend\n")
@@ -124,6 +128,7 @@ def test_a_long_line_is_skipped_by_the_splits_inside_it(tmp_path: Path) -> None:
     assert read(split_of(path, 4000, 5002), block=64) == [(5001, "end")]
 
 
+@pytest.mark.fault(42)
 def test_a_vanished_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"a\n")
@@ -133,6 +138,7 @@ def test_a_vanished_file(tmp_path: Path) -> None:
         read(split)
 
 
+@pytest.mark.fault(42)
 def test_a_changed_file_is_noticed_at_the_start_and_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"a\n")

@@ -39,3 +39,13 @@ def test_what_is_no_whole_number() -> None:
         counter("a").add(1.5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="name is a str"):
         counter(3)  # type: ignore[arg-type]
+
+
+def test_what_came_since_does_not_count() -> None:
+    with counters.collect() as counted:
+        counter("kept").add(2)
+        before = counters.saved()
+        counter("kept").add(1)
+        counter("lost").add(1)
+        counters.restore(before)
+    assert counted == {"kept": 2}

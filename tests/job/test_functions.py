@@ -229,6 +229,7 @@ def test_isolation_ends_after_an_error(notebook: Notebook) -> None:
     assert sys.meta_path == finders
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
@@ -302,6 +303,7 @@ def test_what_cannot_be_sent_is_named(notebook: Notebook, source: str, sentence:
             thing.close()
 
 
+@pytest.mark.fault(37)
 def test_large_captures_are_named(notebook: Notebook, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functions, "NOTE_BYTES", 1_000_000)
     monkeypatch.setattr(functions, "MOST_BYTES", 4_000_000)
@@ -320,6 +322,7 @@ def test_large_captures_are_named(notebook: Notebook, monkeypatch: pytest.Monkey
         notebook.pack()
 
 
+@pytest.mark.fault(39)
 def test_another_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     data = pack(Functions(len)).data
     monkeypatch.setattr(sys, "version_info", (3, 99, 0, "final", 0))
@@ -327,6 +330,7 @@ def test_another_python_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         unpack(data)
 
 
+@pytest.mark.fault(38)
 def test_a_missing_module_is_named(notebook: Notebook) -> None:
     import types
 

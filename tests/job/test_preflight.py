@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mrkernel.data.records import ItemBatch
+from mrkernel.data.records import ItemBatch, Unreadable
 from mrkernel.data.row_shape import RowShape
 from mrkernel.errors import JobSpecError, KeyTypeError
 from mrkernel.job import counters
@@ -242,3 +242,27 @@ def test_finish_of_a_class_is_tried() -> None:
 
     with pytest.raises(UserCodeError, match=r"finish\(\) yields 'word'"):
         fly(Bad)
+
+
+def test_records_that_will_be_skipped_are_a_note() -> None:
+    def mapper(line: str) -> Iterator[tuple[str, int]]:
+        yield line, 1
+        if line == "the dog":
+            raise ValueError("a dog")
+
+    packed = pack(Functions(mapper, "sum")).data
+    tried = preflight(packed, BATCH, skip=1000)
+    assert (tried.records, tried.pairs) == (20, 10)
+    (note,) = tried.notes
+    assert note.startswith("10 of the first 20 records will be skipped: mapper raised ValueError: ")
+    with pytest.raises(UserCodeError) as caught:
+        preflight(packed, BATCH, skip=9)
+    assert caught.value.failure.index == 19
+    assert caught.value.failure.evidence
+
+
+def test_what_could_not_be_read_is_not_tried() -> None:
+    batch = ItemBatch([Unreadable("{", "not JSON"), "a"], "lines")
+    packed = pack(Functions(lambda line: [(line, 1)], "sum")).data
+    tried = preflight(packed, batch, skip=1)
+    assert (tried.records, tried.pairs, tried.notes) == (2, 1, ())

@@ -6,6 +6,7 @@ import sys
 
 import numpy
 
+from mrkernel.job import randomness
 from mrkernel.job.randomness import seeded
 
 
@@ -51,3 +52,14 @@ assert not [f for f in sys.meta_path if type(f).__module__.startswith("mrkernel"
     )
     first, second = done.stdout.split()
     assert first == second
+
+
+def test_generators_go_back_to_where_they_were() -> None:
+    with randomness.seeded(0, "map-0"):
+        randomness.seed(0, "map-0")
+        draw()
+        before = randomness.state()
+        drawn = draw()
+        assert draw() != drawn
+        randomness.restore(before)
+        assert draw() == drawn
