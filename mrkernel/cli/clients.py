@@ -79,7 +79,7 @@ def watch(arguments: argparse.Namespace) -> int:
             return 0
         from rich.live import Live
 
-        from mrkernel.monitor.text import cluster_renderable
+        from mrkernel.monitor.terminal import cluster_renderable
 
         with Live(auto_refresh=False) as live:
             while not client.closed:

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import ipaddress
 import os
+import shutil
 import signal
 import socket
 import sys
-import tempfile
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mrkernel.errors import ClusterError, JobSpecError, SecurityError
+from mrkernel.monitor.quantities import names_text, plural
+
+if TYPE_CHECKING:
+    from mrkernel.manager.server import ManagerServer
+    from mrkernel.manager.state_directory import StateDirectory
+    from mrkernel.manager.workers import Liveness
 
 #: Where people know a manager to be; its own data ports are any free ones.
 DEFAULT_PORT = 6000
+#: Seconds that workers look for a manager that went away: time for a person to start it again.
+LEASE_S = 600.0
+#: In a state directory: the port that workers and clients know.
+PORT = "port"
 
 
 def add_commands(commands: Any) -> None:
@@ -27,6 +39,20 @@ def add_commands(commands: Any) -> None:
     manager.add_argument(
         "--port", type=_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 = any free"
     )
+    manager.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="where its journal is: started again with the same one it goes on with its jobs; "
+        "default: one of yours for each --port",
+    )
+    manager.add_argument(
+        "--beat", type=_seconds, default=2.0, metavar="S", help="between heartbeats; default 2"
+    )
+    manager.add_argument(
+        "--missed", type=int, default=5, metavar="N",
+        help="heartbeats after which a silent worker counts as dead; default 5",
+    )  # fmt: skip
     manager.set_defaults(call=run_manager, parser=manager)
     worker = commands.add_parser("worker", help="run tasks for a manager of yours")
     worker.add_argument("--manager-host", default="127.0.0.1", metavar="H")
@@ -35,6 +61,16 @@ def add_commands(commands: Any) -> None:
     worker.add_argument("--host", default="127.0.0.1", help="address to serve map output on")
     worker.add_argument("--port", type=_port, default=0, help="port for it; default any free")
     worker.set_defaults(call=run_worker, parser=worker)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.05 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r}: write seconds, from 0.05 to 3600")
+    return seconds
 
 
 def _port(text: str) -> int:
@@ -58,58 +94,122 @@ def _check_loopback(host: str, what: str) -> None:
 
 def run_manager(arguments: argparse.Namespace) -> int:
     """Serve until interrupted."""
+    from mrkernel.manager.state_directory import StateDirectory
+    from mrkernel.manager.workers import Liveness
+    from mrkernel.security.token import make_id
+
     _check_loopback(arguments.host, "a manager")
-    listener = _listen(arguments.host, arguments.port)
-    return asyncio.run(_manage(listener))
+    if arguments.missed < 3:
+        raise JobSpecError(
+            f"--missed {arguments.missed}: after 2 a worker is suspect; write 3 or more"
+        )
+    liveness = Liveness.of(arguments.beat, arguments.missed, LEASE_S)
+    name = make_id()
+    state: Path | None = arguments.state
+    if state is None:
+        state = state_root() / f"manager-{arguments.port or name}"
+    # One that nobody can name again is of use only while it has a job to go on with.
+    fleeting = arguments.state is None and not arguments.port
+    listener = _listen(arguments.host, arguments.port or _last_port(state))
+    try:
+        directory = StateDirectory.open(state.absolute(), cluster=name)
+    except OSError as error:
+        listener.close()
+        raise ClusterError(
+            f"{state} cannot be the state directory: {error.strerror}; give another --state"
+        ) from error
+    with directory:
+        return asyncio.run(_manage(directory, listener, liveness, fleeting=fleeting))
+
+
+def state_root() -> Path:
+    """Return where the state directories of managers are that were not told where."""
+    from platformdirs import user_state_path
+
+    return user_state_path("mrkernel")
+
+
+def _last_port(state: Path) -> int:
+    """Return the port that a state directory's manager had last, if it is still free; else 0."""
+    try:
+        port = int((state / PORT).read_text())
+        socket.create_server(("127.0.0.1", port)).close()
+    except (OSError, ValueError, OverflowError):
+        return 0
+    return port
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    from mrkernel.security.token import running_managers
+
     try:
         return socket.create_server((host, port), backlog=128)
     except OSError as error:
+        whose = error.strerror
+        for manager in running_managers(embedded=True):
+            if error.errno == errno.EADDRINUSE and manager.port == port:
+                whose = f"your manager {manager.id} (process {manager.pid}) listens there"
         raise ClusterError(
-            f"cannot listen on {host}:{port}: {error.strerror}; give another --port, or 0 for "
-            "any free one"
+            f"cannot listen on {host}:{port}: {whose}; give another --port, or 0 for any free one"
         ) from error
 
 
-async def _manage(listener: socket.socket) -> int:
-    from mrkernel.manager.server import ManagerServer, serve
-    from mrkernel.manager.state import ManagerState
-    from mrkernel.security.token import (
-        ConnectionFile,
-        make_id,
-        make_token,
-        write_connection_file,
-    )
-    from mrkernel.worker.server import python_version
+async def _manage(
+    directory: StateDirectory, listener: socket.socket, liveness: Liveness, *, fleeting: bool
+) -> int:
+    from mrkernel.deploy.manager import manage
+    from mrkernel.security.token import ConnectionFile, write_connection_file
 
     host, port = listener.getsockname()[:2]
-    token = make_token()
-    connection = ConnectionFile(
-        id=make_id(), host=host, port=port, token=token.hex(), pid=os.getpid()
-    )
-    path = write_connection_file(connection)
+    path: Path | None = None
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+
+    def ready(server: ManagerServer) -> None:
+        nonlocal path
+        (directory.path / PORT).write_text(str(port))
+        path = write_connection_file(
+            ConnectionFile(
+                id=directory.cluster,
+                host=host,
+                port=port,
+                token=directory.token.hex(),
+                pid=os.getpid(),
+                state=str(directory.path),
+            )
+        )
+        _say(f"manager {directory.cluster} listens on {host}:{port}; add workers with")
+        _say(f"  mrkernel worker --manager-host {host} --manager-port {port}")
+        if server.taken_up:
+            _say(f"took up {plural(server.taken_up, 'job')} from its journal")
+
     try:
-        server = ManagerServer(token, ManagerState(python=python_version()))
-        listener.setblocking(False)
-        server.add_socket(listener)
-        print(f"manager {connection.id} listens on {host}:{port}; add workers with", flush=True)  # noqa: T201
-        print(f"  mrkernel worker --manager-host {host} --manager-port {port}", flush=True)  # noqa: T201
-        await serve(server, stop)
+        server = await manage(directory, listener, stop, liveness=liveness, ready=ready)
     finally:
-        path.unlink(missing_ok=True)
+        if path is not None:
+            path.unlink(missing_ok=True)
+    running = [job.id for job in server.state.jobs.values() if job.ended_at is None]
+    if running:
+        again = f"mrkernel manager --port {port} --state {directory.path}"
+        _say(
+            f"stopped; workers look for it for {LEASE_S / 60:.0f} min: start it again to go on "
+            f"with {names_text(running)}:\n  {again}"
+        )
+    elif fleeting:
+        shutil.rmtree(directory.path)
     return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
 
 
 def run_worker(arguments: argparse.Namespace) -> int:
     """Serve a manager until it is gone for good."""
     from mrkernel.deploy.local import usable_cores
-    from mrkernel.deploy.supervisor import spill_root
+    from mrkernel.deploy.sweep import make_worker_directory, sweep
     from mrkernel.security.token import find_manager
 
     _check_loopback(arguments.host, "a worker")
@@ -129,18 +229,37 @@ def run_worker(arguments: argparse.Namespace) -> int:
         _listen(arguments.host, arguments.port).close()  # one clear sentence if it is taken
     from mrkernel.worker.server import WorkerConfig, main
 
-    print(f"worker with {slots} slots for {connection.host}:{connection.port}", flush=True)  # noqa: T201
-    with tempfile.TemporaryDirectory(prefix="mrkernel-worker-", dir=spill_root()) as directory:
+    sweep()
+    directory = make_worker_directory()
+    _end_with(directory)
+    _say(f"worker with {slots} slots for {connection.host}:{connection.port}")
+    try:
         return main(
             WorkerConfig(
                 manager=(connection.host, connection.port),
                 token=connection.secret,
                 slots=slots,
-                directory=_below(directory),
+                directory=directory / "worker",
                 host=arguments.host,
                 port=arguments.port,
+                lease_s=LEASE_S,
             )
         )
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end_with(directory: Path) -> None:
+    """Leave nothing behind, also before the worker server listens to signals itself."""
+    here = os.getpid()
+
+    def end(*_: object) -> None:
+        if os.getpid() == here:
+            shutil.rmtree(directory, ignore_errors=True)
+        # At once: an exception may be raised where nobody lets it pass, as in a weak reference.
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _again(arguments: argparse.Namespace) -> list[str]:
@@ -151,9 +270,3 @@ def _again(arguments: argparse.Namespace) -> list[str]:
     if arguments.slots is not None:
         words += ["--slots", str(arguments.slots)]
     return words
-
-
-def _below(directory: str) -> Any:
-    from pathlib import Path
-
-    return Path(directory) / "worker"

@@ -74,6 +74,8 @@ def run_submit(arguments: argparse.Namespace) -> int:
     result = follow(job, quiet=options.quiet)
     if result.sample and not options.quiet:
         sys.stderr.write(f"mrkernel: of a sample only: {result.sample}\n")
+    if result.bad_records:
+        sys.stderr.write(f"mrkernel: skipped {result.bad_records!r}\n")
     if result.output is not None:
         print(f"{len(result):,} pairs in {result.output}")  # noqa: T201
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -15,6 +16,8 @@ from mrkernel.security.token import ConnectionFile, read_connection_file
 
 START_S = 30.0
 STOP_S = 5.0
+#: What a supervisor obeys on its standard input, a line each.
+RESTART_MANAGER = b"restart-manager"
 
 #: One slot is one core: libraries with thread pools of their own would fight over it.
 _ONE_THREAD = (
@@ -55,11 +58,16 @@ class SupervisorProcess:
     Args:
         slots: of each worker.
         embedded: whether other programs may not choose this cluster.
+        beat_s: seconds between heartbeats; None: as is good on one machine.
     """
 
-    def __init__(self, slots: Sequence[int], *, embedded: bool) -> None:
+    def __init__(
+        self, slots: Sequence[int], *, embedded: bool, beat_s: float | None = None
+    ) -> None:
         command = [sys.executable, "-m", "mrkernel.deploy.supervisor"]
         command += ["--slots", ",".join(map(str, slots))]
+        if beat_s is not None:
+            command += ["--beat", str(beat_s)]
         if embedded:
             command.append("--embedded")
         environment = dict(os.environ)
@@ -94,6 +102,20 @@ class SupervisorProcess:
             )
         return read_connection_file(Path(json.loads(line)["connection_file"]))
 
+    def restart_manager(self) -> None:
+        """Let it kill the manager (SIGKILL), and start another, as it does for any that dies.
+
+        Raises:
+            ClusterError: it has ended.
+        """
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(RESTART_MANAGER + b"\n")
+            stdin.flush()
+        except (ValueError, OSError) as error:  # closed by us, or by its end
+            raise ClusterError("this cluster has ended: start a new one") from error
+
     @property
     def pid(self) -> int:
         return self._process.pid
@@ -106,7 +128,8 @@ class SupervisorProcess:
         """End the cluster and wait until it and its files are gone."""
         process = self._process
         if process.stdin is not None and not process.stdin.closed:
-            process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # it ended before it heard all
+                process.stdin.close()
         try:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:

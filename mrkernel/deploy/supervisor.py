@@ -1,9 +1,14 @@
-"""The supervisor of a local cluster: imports once, forks the manager and the workers, replaces
-workers that die, and takes everything with it when its owner is gone.
+"""The supervisor of a local cluster: imports once, forks the manager and the workers, starts anew
+those that die, and takes everything with it when its owner is gone.
 
 Its owner (a kernel, a program, a terminal) holds the writing end of its standard input: when that
 ends, for whatever reason, the cluster and its files are gone within moments. It runs in a session
-of its own, so the interrupt key of the owner does not reach it.
+of its own, so the interrupt key of the owner does not reach it. A line ``restart-manager`` on its
+standard input makes it kill the manager, for lectures and tests.
+
+What a manager needs to go on where the one before ended belongs to the supervisor: the listening
+socket, at which clients and workers wait meanwhile; the state directory; and the pipe on which it
+is told how worker servers ended, one line of JSON each.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import os
 import select
 import selectors
@@ -20,20 +26,42 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from mrkernel.security.token import ConnectionFile, make_id, make_token, write_connection_file
+from mrkernel.deploy.local import RESTART_MANAGER
+from mrkernel.deploy.restarts import Restarts
+from mrkernel.deploy.sweep import make_cluster_directory, sweep
+from mrkernel.errors import MRKernelError
+from mrkernel.security.token import (
+    ConnectionFile,
+    make_id,
+    make_token,
+    running_managers,
+    write_connection_file,
+)
 
-#: A worker that dies this often within ``FLAP_WINDOW_S`` is not replaced any more.
-FLAPS = 10
-FLAP_WINDOW_S = 60.0
+if TYPE_CHECKING:
+    from mrkernel.worker.memory import Victims
+
+#: A manager that dies so often in a row, each time as soon as it lives, takes the cluster with it.
+MANAGER_LIVES = 5
 #: Seconds children get to end themselves before they are killed.
 GRACE_S = 1.0
+
+
+@dataclass(slots=True)
+class _Child:
+    """The manager, or one of the workers, over all its lives."""
+
+    start: Callable[[], int]  #: forks it and returns its pid
+    restarts: Restarts
+    pid: int = 0  #: 0 while it is dead
+    born: float = 0.0
+    due: float | None = 0.0  #: when it is to be started, if it is dead; None: never
 
 
 @dataclass(slots=True)
@@ -43,13 +71,24 @@ class _Cluster:
     id: str
     token: bytes
     directory: Path
-    slots: list[int]  #: of each worker
     listener: socket.socket
-    connection_file: Path | None = None
-    manager_pid: int = 0
-    workers: dict[int, int] = field(default_factory=dict)  #: pid → slots
+    exits: tuple[int, int]  #: the pipe on which the manager is told of deaths
+    beat_s: float | None  #: between heartbeats; None: as is good on one machine
+    manager: _Child | None = None
+    workers: list[_Child] = field(default_factory=list)
     workers_started: int = 0
-    deaths: list[float] = field(default_factory=list)
+    connection_file: Path | None = None
+    ends: bool = False  #: somebody said so
+    victims: Victims | None = None  #: of the kernel, for want of memory; None before workers start
+
+    @property
+    def state(self) -> Path:
+        """The manager's state directory."""
+        return self.directory / "manager"
+
+    @property
+    def children(self) -> list[_Child]:
+        return [*([self.manager] if self.manager else []), *self.workers]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,105 +96,173 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="mrkernel.deploy.supervisor", allow_abbrev=False)
     parser.add_argument("--slots", required=True, help="slots of each worker: 1,1")
     parser.add_argument("--embedded", action="store_true")
+    parser.add_argument("--beat", type=float, help="seconds between heartbeats")
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_read, False)
-    os.set_blocking(wake_write, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    wake_read = _wake_up_pipe()
     cluster = _Cluster(
         make_id(),
         make_token(),
-        Path(tempfile.mkdtemp(prefix="mrkernel-", dir=spill_root())),
-        [int(n) for n in arguments.slots.split(",")],
-        listener,
+        make_cluster_directory(),
+        socket.create_server(("127.0.0.1", 0), backlog=128),
+        _exits_pipe(),
+        arguments.beat,
     )
+
+    def end(*_: object) -> None:
+        # No exception: it may be raised where nobody lets it pass, as in a weak reference.
+        cluster.ends = True
+
+    signal.signal(signal.SIGTERM, end)
     try:
-        _start_manager(cluster)
+        cluster.manager = _Child(lambda: _fork_manager(cluster), Restarts(MANAGER_LIVES))
+        _start(cluster.manager)
         cluster.connection_file = write_connection_file(
             ConnectionFile(
                 id=cluster.id,
                 host="127.0.0.1",
-                port=listener.getsockname()[1],
+                port=cluster.listener.getsockname()[1],
                 token=cluster.token.hex(),
                 pid=os.getpid(),
                 embedded=arguments.embedded,
+                state=str(cluster.state),
             )
         )
         ready = {
             "connection_file": str(cluster.connection_file),
-            "manager_pid": cluster.manager_pid,
+            "manager_pid": cluster.manager.pid,
         }
         with contextlib.suppress(BrokenPipeError):  # the owner is gone: _watch sees it too
             os.write(1, json.dumps(ready).encode() + b"\n")
         # Once, here, for all workers and for those that replace dead ones.
-        import mrkernel.worker.server  # noqa: F401
+        import mrkernel.worker.server
+        from mrkernel.worker.memory import Victims
         from mrkernel.worker.task_runner import warm_up
 
         warm_up()
-        for slots in cluster.slots:
-            _start_worker(cluster, slots)
+        cluster.victims = Victims()
+        for slots in map(int, arguments.slots.split(",")):
+            worker = _Child(lambda n=slots: _fork_worker(cluster, n), Restarts())  # type: ignore[misc]
+            cluster.workers.append(worker)
+            _start(worker)
+        # Now that all have begun: what others who were killed left behind.
+        sweep()
+        running_managers(embedded=True)
+        import mrkernel.deploy.manager  # noqa: F401 - the next one is to be there at once
+
         return _watch(cluster, wake_read)
     finally:
         _clean_up(cluster, wake_read)
 
 
-def spill_root() -> Path:
-    """Return where spills and runs go: a real disk of the user's, never a memory file system."""
-    from platformdirs import user_cache_path
-
-    root = user_cache_path("mrkernel") / "spill"
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return root
+def _exits_pipe() -> tuple[int, int]:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    return reading, writing
 
 
-def _end(*_: object) -> None:
-    # Once is enough: another one must not find us half-way through cleaning up.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit(0)
+def _wake_up_pipe() -> int:
+    """Let signals wake a ``select``; return the descriptor to wait for."""
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    return wake_read
+
+
+# --- watching ---------------------------------------------------------------------------------
 
 
 def _watch(cluster: _Cluster, wake_read: int) -> int:
-    """Replace workers that die until the owner is gone or the manager is."""
+    """Start anew whoever dies until the owner is gone, or the manager is of no use."""
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
     selector.register(wake_read, selectors.EVENT_READ)
-    while True:
-        for key, _ in selector.select():
-            if key.fd == 0:
-                if not os.read(0, 4096):
-                    return 0
+    heard = b""
+    while not cluster.ends:
+        for key, _ in selector.select(_patience(cluster)):
+            if key.fd == wake_read:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake_read, 4096)
                 continue
-            with contextlib.suppress(BlockingIOError):
-                os.read(wake_read, 4096)
-            if not _bury(cluster):
-                return 1
+            data = os.read(0, 4096)
+            if not data:
+                return 0
+            *lines, heard = (heard + data).split(b"\n")
+            if RESTART_MANAGER in lines and cluster.manager and cluster.manager.pid:
+                cluster.manager.born = -math.inf  # this death says nothing against the next life
+                os.kill(cluster.manager.pid, signal.SIGKILL)
+        _bury(cluster)
+        now = time.monotonic()
+        for child in cluster.children:
+            if not child.pid and child.due is not None and child.due <= now:
+                _start(child)
+        if cluster.manager is not None and not cluster.manager.pid and cluster.manager.due is None:
+            sys.stderr.write(
+                f"mrkernel: the manager died {MANAGER_LIVES} times, each time as soon as it was "
+                "started: this cluster ends; what stands above may say why\n"
+            )
+            return 1
+    return 0
 
 
-def _bury(cluster: _Cluster) -> bool:
-    """Reap the dead; False when the manager is among them."""
+def _patience(cluster: _Cluster) -> float | None:
+    """Return the seconds until somebody is to be started; None: nobody is."""
+    due = [c.due for c in cluster.children if not c.pid and c.due is not None]
+    return max(0.0, min(due) - time.monotonic()) if due else None
+
+
+def _bury(cluster: _Cluster) -> None:
+    """Reap the dead, say when each is started again, and tell the manager of workers."""
     while True:
         try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return bool(cluster.manager_pid)
+            return
         if not pid:
-            return True
-        if pid == cluster.manager_pid:
-            cluster.manager_pid = 0
-            return False
-        slots = cluster.workers.pop(pid, None)
-        if slots is None:
-            continue
-        now = time.monotonic()
-        cluster.deaths = [at for at in cluster.deaths if now - at < FLAP_WINDOW_S] + [now]
-        if len(cluster.deaths) <= FLAPS:
-            _start_worker(cluster, slots)
-        else:
-            sys.stderr.write("mrkernel: workers keep dying; this one is not replaced\n")
+            return
+        for child in cluster.children:
+            if child.pid != pid:
+                continue
+            _died(child)
+            if child is not cluster.manager:
+                _tell(cluster, pid, os.waitstatus_to_exitcode(status))
+
+
+def _tell(cluster: _Cluster, pid: int, status: int) -> None:
+    """Tell the manager, or the next one, how a worker server ended."""
+    from mrkernel.worker.deaths import Death
+    from mrkernel.worker.template import signal_name
+
+    assert cluster.victims is not None
+    killed_for_memory = status == -signal.SIGKILL and cluster.victims.any_new()
+    death = Death(max(0, status), signal_name(status), out_of_memory=killed_for_memory)
+    line = json.dumps({"pid": pid, "cause": death.cause}).encode() + b"\n"
+    # When the pipe is full the manager is frozen; that must not hold up who would restart it.
+    with contextlib.suppress(BlockingIOError):
+        os.write(cluster.exits[1], line)
+
+
+# --- children ---------------------------------------------------------------------------------
+
+
+def _start(child: _Child) -> None:
+    child.born = time.monotonic()
+    try:
+        child.pid = child.start()
+    except OSError as error:  # no room for one more process: there may be some later
+        sys.stderr.write(f"mrkernel: cannot start a process of the cluster: {error.strerror}\n")
+        _died(child)
+
+
+def _died(child: _Child) -> None:
+    """Decide when it is started again."""
+    now = time.monotonic()
+    pause_s = child.restarts.died(now - child.born)
+    child.pid = 0
+    child.due = None if pause_s is None else now + pause_s
 
 
 def _fork() -> int:
@@ -168,29 +275,25 @@ def _fork() -> int:
     return pid
 
 
-def _start_manager(cluster: _Cluster) -> None:
-    pid = _fork()
-    if pid:
-        cluster.manager_pid = pid
-        return
-    _in_child(lambda: _manager_main(cluster))
+def _fork_manager(cluster: _Cluster) -> int:
+    parent = os.getpid()
+    return _fork() or _in_child(parent, lambda: _manager_main(cluster))
 
 
-def _start_worker(cluster: _Cluster, slots: int) -> None:
+def _fork_worker(cluster: _Cluster, slots: int) -> int:
     cluster.workers_started += 1
-    pid = _fork()
-    if pid:
-        cluster.workers[pid] = slots
-        return
-    _in_child(lambda: _worker_main(cluster, slots))
+    parent = os.getpid()
+    return _fork() or _in_child(parent, lambda: _worker_main(cluster, slots))
 
 
-def _in_child(life: Callable[[], int]) -> NoReturn:
+def _in_child(parent: int, life: Callable[[], int]) -> NoReturn:
     from mrkernel.worker.template import die_with_parent
 
     status = 1
     try:
         die_with_parent()
+        if os.getppid() != parent:
+            os._exit(1)  # it died before we asked
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDWR)
@@ -199,6 +302,8 @@ def _in_child(life: Callable[[], int]) -> NoReturn:
         # What is logged as an error is a bug of ours: the owner's terminal is told.
         logging.basicConfig(level=logging.ERROR, format="mrkernel: %(message)s")
         status = life()
+    except MRKernelError as error:
+        sys.stderr.write(f"mrkernel: {error}\n")
     except BaseException:
         sys.excepthook(*sys.exc_info())
         raise
@@ -207,17 +312,25 @@ def _in_child(life: Callable[[], int]) -> NoReturn:
 
 
 def _manager_main(cluster: _Cluster) -> int:
-    from mrkernel.manager.server import ManagerServer, serve
-    from mrkernel.manager.state import ManagerState
+    from mrkernel.deploy.manager import manage
+    from mrkernel.manager.state_directory import StateDirectory
+    from mrkernel.manager.workers import EMBEDDED, Liveness
 
-    async def live() -> None:
-        state = ManagerState(python=f"{sys.version_info[0]}.{sys.version_info[1]}")
-        server = ManagerServer(cluster.token, state)
-        cluster.listener.setblocking(False)
-        server.add_socket(cluster.listener)
-        await serve(server, asyncio.Event())
-
-    asyncio.run(live())
+    liveness = EMBEDDED
+    if cluster.beat_s is not None:
+        missed = round(liveness.dead_after_s / liveness.beat_s)
+        liveness = Liveness.of(cluster.beat_s, missed, liveness.lease_s)
+    os.close(cluster.exits[1])
+    # Its facts need not survive the machine: the cluster would not either.
+    with StateDirectory.open(
+        cluster.state, durable=False, cluster=cluster.id, token=cluster.token
+    ) as directory:
+        life = manage(
+            *(directory, cluster.listener, asyncio.Event()),
+            liveness=liveness,
+            exits=cluster.exits[0],
+        )
+        asyncio.run(life)
     return 0
 
 
@@ -227,8 +340,13 @@ def _worker_main(cluster: _Cluster, slots: int) -> int:
 
     address = cluster.listener.getsockname()
     cluster.listener.close()
+    for descriptor in cluster.exits:
+        os.close(descriptor)
     directory = cluster.directory / f"worker-{cluster.workers_started}"
     return worker_main(WorkerConfig((address[0], address[1]), cluster.token, slots, directory))
+
+
+# --- the end ----------------------------------------------------------------------------------
 
 
 def _clean_up(cluster: _Cluster, wake_read: int) -> None:
@@ -236,12 +354,12 @@ def _clean_up(cluster: _Cluster, wake_read: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if cluster.connection_file is not None:
         cluster.connection_file.unlink(missing_ok=True)
-    pids = [*cluster.workers, *([cluster.manager_pid] if cluster.manager_pid else [])]
-    for pid in pids:
+    left = {child.pid for child in cluster.children if child.pid}
+    for pid in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGCONT)  # one that is frozen would not hear of it
     deadline = time.monotonic() + GRACE_S
-    left = set(pids)
     while left:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)

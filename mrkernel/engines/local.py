@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mrkernel.deploy.local import SupervisorProcess, usable_cores
 from mrkernel.engines.base import OnPrint, PreparedJob
 from mrkernel.engines.cluster import Cluster
+from mrkernel.engines.disturbing import Disturbable, Disturbance, How
 from mrkernel.engines.job import Job
 from mrkernel.errors import ClusterError, JobSpecError, NoWorkersError
 
@@ -21,15 +23,18 @@ if TYPE_CHECKING:
 #: An embedded cluster has at most so many workers, however many cores there are.
 MOST_WORKERS = 4
 JOIN_S = 30.0
+_MANAGER_KILLED = "killed the manager"
 
 
-class LocalCluster(Cluster):
+class LocalCluster(Disturbable, Cluster):
     """A cluster on this machine: a context manager, sync and async, and an engine.
 
     Args:
         workers: how many; None: up to 4.
         slots: of each worker; None: together as many as there are usable cores, at least one each.
         visible: whether other programs of yours choose it when they look for a manager.
+        beat_s: seconds between heartbeats, after two of which a silent worker is suspect, and after
+            twenty dead; None: 0.1.
 
     Attributes:
         slots_of_workers: slots of each worker, as planned.
@@ -42,17 +47,26 @@ class LocalCluster(Cluster):
     """
 
     def __init__(
-        self, workers: int | None = None, slots: int | None = None, *, visible: bool = False
+        self,
+        workers: int | None = None,
+        slots: int | None = None,
+        *,
+        visible: bool = False,
+        beat_s: float | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise JobSpecError(f"workers={workers}: a cluster has at least one worker")
         if slots is not None and slots < 1:
             raise JobSpecError(f"slots={slots}: a worker has at least one slot")
+        if beat_s is not None and not 0.01 <= beat_s <= 3600:
+            raise JobSpecError(f"beat_s={beat_s}: write seconds, from 0.01 to 3600")
         cores = usable_cores()
         count = workers if workers is not None else min(MOST_WORKERS, cores)
         shares = [max(1, cores * (i + 1) // count - cores * i // count) for i in range(count)]
         self.slots_of_workers = [slots] * count if slots is not None else shares
-        self._supervisor = SupervisorProcess(self.slots_of_workers, embedded=not visible)
+        self._supervisor = SupervisorProcess(
+            self.slots_of_workers, embedded=not visible, beat_s=beat_s
+        )
         self.label = "a local cluster"
         self._client: ManagerClient | None = None
         self._starting = threading.Lock()
@@ -72,10 +86,16 @@ class LocalCluster(Cluster):
                 if self._stopped:
                     raise ClusterError("this cluster was stopped: start a new one")
                 # Imported while the supervisor starts: two processors, two starts.
+                from mrkernel.engines.link import SUPERVISED_LEASE_S
                 from mrkernel.engines.remote import ManagerClient
 
                 try:
-                    self._client = ManagerClient(self._supervisor.wait_ready(), self.label)
+                    self._client = ManagerClient(
+                        self._supervisor.wait_ready(),
+                        self.label,
+                        lease_s=SUPERVISED_LEASE_S,
+                        supervised=lambda: self._supervisor.alive,
+                    )
                 except BaseException:
                     self._supervisor.stop()
                     raise
@@ -137,20 +157,38 @@ class LocalCluster(Cluster):
                 )
             client.cluster.wait_for(lambda p: p.get("seq") != seen or client.closed, patience)  # noqa: B023
 
-    def kill(self, worker: str) -> None:
-        """Kill a worker server with SIGKILL; the cluster replaces it.
+    # --- faults -----------------------------------------------------------------------------------
+
+    def _manager(self) -> ManagerClient:
+        return self.client
+
+    def _disturb(self, worker: str, how: How, amount: float) -> None:
+        if how == "kill":  # from here: one that is frozen or busy would not obey
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.workers()[worker]["pid"], signal.SIGKILL)
+        else:
+            super()._disturb(worker, how, amount)
+
+    def restart_manager(
+        self, *, at: float | None = None, job: str | None = None
+    ) -> Disturbance | None:
+        """Kill the manager with SIGKILL; another one takes up its work at once.
 
         Args:
-            worker: its id, "w2".
+            at, job: do it when a job has reached that share of its progress; see ``Disturbable``.
 
         Raises:
-            ClusterError: there is no such living worker.
+            ClusterError: the cluster has ended.
         """
-        row = self.workers().get(worker)
-        if row is None or row["state"] == "dead":
-            living = [name for name, r in self.workers().items() if r["state"] != "dead"]
-            raise ClusterError(f"no worker {worker!r} lives here; living: {', '.join(living)}")
-        os.kill(row["pid"], signal.SIGKILL)
+        if at is not None:
+            return self._when(at, job, _MANAGER_KILLED, self._restart_manager)
+        self._restart_manager()
+        return None
+
+    def _restart_manager(self) -> str:
+        self.client  # noqa: B018 - it is there before it is killed
+        self._supervisor.restart_manager()
+        return _MANAGER_KILLED
 
     # --- the end ----------------------------------------------------------------------------------
 

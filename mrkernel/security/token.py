@@ -27,6 +27,7 @@ class ConnectionFile(msgspec.Struct, frozen=True, kw_only=True):
     token: str  #: hexadecimal
     pid: int
     embedded: bool = False  #: it belongs to one kernel: other programs do not choose it
+    state: str = ""  #: its state directory, with the journal; "": not known
 
     def __repr__(self) -> str:
         return f"ConnectionFile({self.id}, {self.host}:{self.port}, pid={self.pid}, token=…)"

@@ -39,11 +39,29 @@ def test_a_pipe_gets_plain_lines(run: Run) -> None:
     assert "started a cluster inside this session" in done.stderr
 
 
+def test_what_was_skipped_is_said_beside_the_pairs(run: Run, folder: Path) -> None:
+    (folder / "n.py").write_text("def mapper(line):\n    yield 'sum', int(line)\n")
+    (folder / "numbers.txt").write_text("1\nx\n3\n")
+    words = ("submit", "numbers.txt", "--map", "n.py", "--reduce", "sum", "--quiet")
+    done = run(*words, "--on-error", "skip:1")
+    assert (done.returncode, done.stdout) == (0, "sum\t4\n")
+    where = f"{folder / 'numbers.txt'}, byte 2"
+    assert done.stderr.endswith(
+        f"mrkernel: skipped 1 bad record:\n{where}: ValueError: invalid literal for int() with "
+        "base 10: 'x'\n"
+    )
+    assert run(*words).returncode == 1
+    wrong = run(*words, "--on-error", "ignore")
+    assert wrong.returncode == 2
+    assert "on_error='ignore': write fail, skip or skip:N" in wrong.stderr
+
+
 def test_quiet_says_nothing_but_the_pairs(run: Run) -> None:
     done = run("submit", "data.txt", "--map", "mapper.py", "--reduce", "sum", "--quiet")
     assert (done.stdout, done.stderr) == ("a\t2\nb\t2\nc\t1\n", "")
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("where", ["inline", "local"])
 def test_a_mapper_that_raises_shows_the_users_lines_the_record_and_its_place(
     run: Run, folder: Path, where: str
@@ -89,6 +107,7 @@ def test_wrong_usage_is_one_sentence(run: Run, words: list[str], said: str) -> N
     assert done.returncode == (1 if "--on" in words else 2)
 
 
+@pytest.mark.fault(31)
 def test_an_output_that_exists_is_left_alone_until_told(run: Run, folder: Path) -> None:
     job = ["submit", "data.txt", "--map", "mapper.py", "--reduce", "sum", "--output", "out"]
     (folder / "out").mkdir()
@@ -105,6 +124,7 @@ def test_an_output_that_exists_is_left_alone_until_told(run: Run, folder: Path) 
     assert run(*job, "--overwrite").returncode == 0
 
 
+@pytest.mark.fault(11)
 def test_an_interrupt_cancels_the_job_and_ends_with_130(folder: Path, served: Served) -> None:
     (folder / "slow.py").write_text(
         "import time\ndef mapper(line):\n    print('begun', flush=True)\n    time.sleep(60)\n"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import pickle
+import random
+import signal
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from watching import Gate, eventually, feed, told, worker_of
 
 from mrkernel.engines.local import LocalCluster
 from mrkernel.engines.remote import connect
-from mrkernel.errors import JobSpecError, TaskFailedError
+from mrkernel.errors import ClusterError, JobSpecError, TaskFailedError
 from mrkernel.ids import JobId
 from mrkernel.protocol.messages import ReleaseJob
 
@@ -32,6 +37,7 @@ def runs_of(job: str) -> list[Path]:
 # --- input ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize("how", ["removed", "shorter", "touched", "unreadable"])
 def test_input_that_changes_in_mid_job_fails_the_job_by_name(
     cluster: LocalCluster, gate: Gate, tmp_path: Path, how: str
@@ -140,6 +146,7 @@ def spoil(path: Path, how: str) -> None:
     path.write_bytes(bytes(data))
 
 
+@pytest.mark.fault(28)
 @pytest.mark.parametrize("how", ["flipped bit", "cut short", "zeroed", "removed"])
 def test_a_run_that_rots_between_map_and_reduce_is_made_again(
     cluster: LocalCluster, gate: Gate, how: str
@@ -185,6 +192,7 @@ def test_runs_are_gone_once_the_result_is_here(cluster: LocalCluster) -> None:
 # --- clients --------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(10)
 def test_a_client_hangs_up_and_its_job_goes_on(cluster: LocalCluster, gate: Gate) -> None:
     pause = gate.pause
 
@@ -224,20 +232,28 @@ def test_two_clients_wait_for_one_job(cluster: LocalCluster, gate: Gate) -> None
         other.close()
 
 
-def test_half_a_result_is_never_handed_out(cluster: LocalCluster) -> None:
-    """A part died with its worker after delivery: nobody who attaches may miss it quietly."""
+def test_a_result_outlives_its_workers_and_half_of_it_is_never_handed_out(
+    cluster: LocalCluster,
+) -> None:
+    """Its parts are adopted by who comes after; if one is gone, nobody may miss it quietly."""
     job = cluster.submit(
         lambda line: [(line, "x" * 100_000)], iter("abcdefgh"), "list", reduce_tasks=4
     )
     whole = job.result(20).to_dict()
     assert len(whole) == 8
-    holder = next(name for name, row in cluster.workers().items() if row["state"] == "alive")
-    for name, row in cluster.workers().items():
-        if row["state"] == "alive":
-            cluster.kill(name)
-    eventually(lambda: cluster.workers()[holder]["state"] == "dead", "death", 2)
-    with pytest.raises(JobSpecError, match=r"died with w\d+: run the job again"):
-        cluster.client.attach(job.id)
+    holders = {name for name, row in cluster.workers().items() if row["state"] == "alive"}
+    for name in holders:
+        cluster.kill(name)
+    eventually(lambda: all(cluster.workers()[n]["state"] == "dead" for n in holders), "deaths", 2)
+    cluster.wait_for_workers()
+    other = connect(cluster.address)
+    try:
+        assert other.attach(job.id).result(20).to_dict() == whole
+        next(spill().glob(f"*/worker-*/{job.id}/part-*")).unlink()
+        with pytest.raises(ClusterError, match=r"part-\d"):
+            other.attach(job.id).result(20)
+    finally:
+        other.close()
     assert job.result(1).to_dict() == whole  # who has it has it
 
 
@@ -252,7 +268,109 @@ def test_a_client_that_releases_too_early_gets_nothing_wrong(
 
     job = cluster.submit(mapper, iter("ab"), "sum")
     gate.wait_for()
-    cluster.client._send(ReleaseJob(JobId(job.id), runs_only=True))
+    cluster.client._link.say(ReleaseJob(JobId(job.id), runs_only=True))
     gate.open()
     assert job.result(20).to_dict() == {"a": 1, "b": 1}
     assert told(cluster, job.id, "^done in")
+
+
+# --- mappers that are not deterministic, functions and inputs that were tampered with -------------
+
+CHANCES: dict[str, Callable[[], bytes]] = {
+    "the system's random numbers": lambda: os.urandom(20_000),
+    "a time": lambda: str(time.perf_counter_ns()).encode() * 1500,
+    "an object's address": lambda: repr(object()).encode() * 600 + os.getpid().to_bytes(4, "big"),
+}
+
+
+@pytest.mark.fault(40)
+@pytest.mark.parametrize("what", CHANCES)
+def test_a_mapper_that_is_not_deterministic_is_told_so(
+    cluster: LocalCluster, gate: Gate, what: str
+) -> None:
+    """A finished reduce used one output, the others would use another one: a wrong answer."""
+    pause, chance = gate.pause, CHANCES[what]
+
+    def mapper(n: int) -> Iterator[tuple[int, bytes]]:
+        for key in range(6):
+            yield key, chance()
+
+    def reducer(key: int, values: Iterator[bytes]) -> int:
+        if key == 5:
+            pause("five")
+        return sum(map(len, values))
+
+    job = cluster.submit(mapper, range(4), reducer, split_size=1, reduce_tasks=6, no_backup=True)
+    gate.wait_for("five")
+    eventually(lambda: cluster.client.look(job.id)["reduce"]["done"] > 0, "reduced part")
+    lose_a_run(cluster, job.id, gate)
+    with pytest.raises(TaskFailedError, match=r"the mapper is not deterministic: map-\d"):
+        job.result(20)
+
+
+def lose_a_run(cluster: LocalCluster, job: str, gate: Gate) -> None:
+    """Have a run vanish after some have read it, and before the task that waits has."""
+    waiting = worker_of(cluster, gate.wait_for("five"))
+    for run in runs_of(job):
+        run.unlink()
+    cluster.kill(waiting)  # its attempt begins anew, and finds nothing
+    gate.open()
+
+
+@pytest.mark.fault(40)
+def test_random_numbers_are_the_same_when_a_map_runs_again(
+    cluster: LocalCluster, gate: Gate
+) -> None:
+    """Those of ``random`` are: they are seeded by task, so nothing goes wrong."""
+    pause = gate.pause
+
+    def mapper(n: int) -> Iterator[tuple[int, bytes]]:
+        for key in range(6):
+            yield key, random.randbytes(20_000)
+
+    def reducer(key: int, values: Iterator[bytes]) -> int:
+        if key == 5:
+            pause("five")
+        return sum(map(len, values))
+
+    job = cluster.submit(mapper, range(4), reducer, split_size=1, reduce_tasks=6, no_backup=True)
+    gate.wait_for("five")
+    eventually(lambda: cluster.client.look(job.id)["reduce"]["done"] > 0, "reduced part")
+    lose_a_run(cluster, job.id, gate)
+    assert job.result(20).to_dict() == dict.fromkeys(range(6), 80_000)
+
+
+@pytest.mark.fault(60)
+def test_functions_that_were_tampered_with_are_never_unpickled(
+    cluster: LocalCluster, gate: Gate
+) -> None:
+    """Their digest came with the assignment; the file is another one when a runner reads it."""
+    pause, ballast = gate.pause, os.urandom(400_000)  # so many that they are in a file
+
+    def mapper(n: int) -> Iterator[tuple[int, int]]:
+        pause(str(n))
+        yield n, len(ballast)
+
+    job = cluster.submit(mapper, range(4), "sum", split_size=1, attempts=3)
+    eventually(lambda: len(gate.waiting()) == 2, "two tasks that wait")
+    blobs = eventually(lambda: list(spill().glob("*/worker-*/blobs/*")), "blobs")
+    evil = pickle.dumps(Evil(str(gate.folder / "evil")))
+    for blob in blobs:
+        blob.write_bytes(evil + bytes(blob.stat().st_size - len(evil)))
+    for runner in gate.waiting():  # the next ones read the file
+        os.kill(runner, signal.SIGKILL)
+    gate.open()
+    with pytest.raises(TaskFailedError, match=r"blob [0-9a-f]+ is damaged on disk"):
+        job.result(20)
+    assert not (gate.folder / "evil").exists()
+    assert cluster.run(lambda n: [(n, 1)], range(2), "sum").to_dict() == {0: 1, 1: 1}
+
+
+class Evil:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (self.path,)

@@ -20,9 +20,21 @@ from watching import Gate, at_most, eventually, family
 from mrkernel.engines.local import LocalCluster
 from mrkernel.errors import SecurityError
 from mrkernel.ids import JobId
-from mrkernel.protocol.framing import pack_frame
+from mrkernel.protocol.doorway import MOST_STRANGERS
+from mrkernel.protocol.framing import FrameDecoder, pack_frame
 from mrkernel.protocol.handshake import Connector
-from mrkernel.protocol.messages import Attach, Register, Start, frame_of
+from mrkernel.protocol.heartbeat import HeartbeatSender
+from mrkernel.protocol.messages import (
+    Attach,
+    MessageDecoder,
+    Register,
+    Registered,
+    Start,
+    ToClient,
+    ToWorker,
+    Welcome,
+    frame_of,
+)
 from mrkernel.shuffle.transfer import FrameSocket
 
 Address = tuple[str, int]
@@ -34,6 +46,15 @@ def ports(pid: int) -> list[Address]:
         (str(c.laddr.ip), int(c.laddr.port))
         for c in psutil.Process(pid).net_connections("inet")
         if c.status == psutil.CONN_LISTEN
+    ]
+
+
+def datagram_ports(pid: int) -> list[Address]:
+    """Where a process hears datagrams."""
+    return [
+        (str(c.laddr.ip), int(c.laddr.port))
+        for c in psutil.Process(pid).net_connections("udp")
+        if not c.raddr
     ]
 
 
@@ -98,6 +119,7 @@ OPENINGS = {
 }
 
 
+@pytest.mark.fault(54, 55)
 @pytest.mark.parametrize("opening", OPENINGS)
 def test_a_stranger_is_shut_out_at_once(busy: None, door: Address, opening: str) -> None:
     with closing(socket.create_connection(door, timeout=8)) as peer, at_most(1.0, "the end"):
@@ -105,6 +127,7 @@ def test_a_stranger_is_shut_out_at_once(busy: None, door: Address, opening: str)
         assert until_closed(peer) == b""
 
 
+@pytest.mark.fault(56)
 def test_half_a_handshake_and_slow_talkers_are_shut_out_in_time(
     busy: None, cluster: LocalCluster
 ) -> None:
@@ -141,6 +164,7 @@ def test_half_a_handshake_and_slow_talkers_are_shut_out_in_time(
     assert time.monotonic() - began < 6
 
 
+@pytest.mark.fault(57, 63)
 def test_a_wrong_token_is_told_nothing(busy: None, door: Address) -> None:
     with at_most(1.0, "the end"), pytest.raises(SecurityError, match="does not know"):
         FrameSocket(door, b"o" * 32, "client")
@@ -153,6 +177,7 @@ def test_a_wrong_token_is_told_nothing(busy: None, door: Address) -> None:
         assert until_closed(peer) == b""
 
 
+@pytest.mark.fault(58)
 def test_a_recorded_handshake_is_no_key(busy: None, cluster: LocalCluster) -> None:
     connection = cluster.client.connection
     address = (connection.host, connection.port)
@@ -166,6 +191,11 @@ def test_a_recorded_handshake_is_no_key(busy: None, cluster: LocalCluster) -> No
         peer.recv(4096)
         peer.sendall(proof)
         assert until_closed(peer) == b""
+
+
+def told(frame: bytes) -> list[Any]:
+    """What a manager said to a client."""
+    return list(MessageDecoder(ToClient).decode(frame))
 
 
 @pytest.mark.parametrize(
@@ -184,18 +214,25 @@ def test_a_member_who_leaves_his_role_is_shown_out(
 ) -> None:
     connection = cluster.client.connection
     member = FrameSocket((connection.host, connection.port), connection.secret, role)
-    with at_most(1.0, "the end"):
-        member._socket.sendall(said)
-        assert until_closed(member._socket) == b""
-    member.close()
+    try:
+        with at_most(1.0, "the end"):
+            member._socket.sendall(said)
+            heard = [
+                m for _, f in FrameDecoder().feed(until_closed(member._socket)) for m in told(f)
+            ]
+    finally:
+        member.close()
+    assert [m for m in heard if not isinstance(m, Welcome)] == []
 
 
+@pytest.mark.fault(63)
 def test_the_connection_file_is_for_its_owner_alone(cluster: LocalCluster) -> None:
     (path,) = Path(os.environ["JUPYTER_RUNTIME_DIR"]).glob("mrkernel-*.json")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert cluster.client.connection.token in path.read_text()
 
 
+@pytest.mark.fault(63)
 def test_the_token_is_nowhere_else(cluster: LocalCluster, busy: None) -> None:
     secret = cluster.client.connection.secret
     forms = (secret, secret.hex().encode())
@@ -205,7 +242,9 @@ def test_the_token_is_nowhere_else(cluster: LocalCluster, busy: None) -> None:
             assert not any(form in told for form in forms), f"{name} of {pid}"
     for root in (os.environ["XDG_CACHE_HOME"], os.environ["TMPDIR"]):
         for path in Path(root).rglob("*"):
-            if path.is_file() and path.stat().st_size < 1 << 20:
+            if path.name == "identity.json":  # a restarted manager must know it
+                assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            elif path.is_file() and path.stat().st_size < 1 << 20:
                 assert not any(form in path.read_bytes() for form in forms), path
     assert secret.hex() not in repr(cluster.client.connection)
     assert secret.hex() not in repr(cluster)
@@ -226,12 +265,26 @@ def test_user_code_cannot_see_the_token_in_its_environment(cluster: LocalCluster
     assert not any(secret in value for value in seen)
 
 
-def test_everything_listens_on_loopback_only(cluster: LocalCluster, busy: None) -> None:
+def test_everything_listens_on_loopback_only(
+    cluster: LocalCluster, busy: None, member: Member
+) -> None:
     listening = {address: pid for pid in family(cluster._supervisor.pid) for address in ports(pid)}
     assert len(listening) >= 3
     assert {host for host, _ in listening} == {"127.0.0.1"}
+    heard = {a for pid in family(cluster._supervisor.pid) for a in datagram_ports(pid)}
+    assert member.door in heard
+    # Workers only send them: to a socket that asked for no port, the kernel gives one.
+    workers = {row["pid"] for row in cluster.workers().values()}
+    others = {
+        a
+        for pid in family(cluster._supervisor.pid)
+        if pid not in workers
+        for a in datagram_ports(pid)
+    }
+    assert others == {member.door}
 
 
+@pytest.mark.fault(63, 65)
 def test_spill_is_for_its_owner_alone(cluster: LocalCluster, busy: None) -> None:
     spill = Path(os.environ["XDG_CACHE_HOME"]) / "mrkernel" / "spill"
     (folder,) = spill.iterdir()
@@ -239,6 +292,7 @@ def test_spill_is_for_its_owner_alone(cluster: LocalCluster, busy: None) -> None
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+@pytest.mark.fault(56)
 def test_a_flood_of_connections_leaves_nothing_behind(
     busy: None, door: Address, cluster: LocalCluster
 ) -> None:
@@ -253,3 +307,145 @@ def test_a_flood_of_connections_leaves_nothing_behind(
             peer.sendall(b"GET / HTTP/1.0\r\n\r\n")
     calm: Callable[[], bool] = lambda: open_files() <= before + 2  # noqa: E731
     eventually(calm, "end of the sockets", 5)
+
+
+# --- heartbeats -----------------------------------------------------------------------------------
+
+
+class Member:
+    """A worker of our own making: it registers, beats when it is told to, and does no work."""
+
+    def __init__(self, cluster: LocalCluster) -> None:
+        connection = cluster.client.connection
+        self.cluster = cluster
+        self._socket = socket.create_connection((connection.host, connection.port), timeout=8)
+        connector = Connector(connection.secret, "worker", os.urandom(32))
+        decoder = FrameDecoder()
+        self._socket.sendall(pack_frame(connector.hello()))
+        self._socket.sendall(pack_frame(connector.prove(self._receive(decoder))))
+        decoder.open()
+        place = ("127.0.0.1", 1, "/none")
+        name = os.urandom(8).hex()  # of no host that comes and goes
+        introduction = Register("h", name, os.getpid(), 1, "3.11", *place, instance=name)
+        self._socket.sendall(frame_of(introduction))
+        said: list[Any] = MessageDecoder(ToWorker).decode(self._receive(decoder))
+        self.registered = next(m for m in said if isinstance(m, Registered))
+        self.sender = HeartbeatSender(connector.session_key, self.registered.number)
+        self.door = (connection.host, self.registered.beat_port)
+        self.datagrams = socket.socket(type=socket.SOCK_DGRAM)
+
+    def _receive(self, decoder: FrameDecoder) -> bytes:
+        frames: list[tuple[int, bytes]] = []
+        while not frames:
+            frames = list(decoder.feed(self._socket.recv(65536)))
+        return frames[0][1]
+
+    def beat(self, datagram: bytes | None = None) -> bytes:
+        """Send one; a fresh one unless told otherwise."""
+        datagram = self.sender.next() if datagram is None else datagram
+        self.datagrams.sendto(datagram, self.door)
+        return datagram
+
+    @property
+    def state(self) -> str:
+        return str(self.cluster.workers()[self.registered.worker]["state"])
+
+    def close(self) -> None:
+        self._socket.close()
+        self.datagrams.close()
+
+
+@pytest.fixture
+def member(cluster: LocalCluster) -> Iterator[Member]:
+    made = Member(cluster)
+    yield made
+    made.close()
+    eventually(lambda: made.state == "dead", "end of the member")
+
+
+@pytest.mark.fault(59)
+def test_heartbeats_played_again_keep_nobody_alive(member: Member) -> None:
+    """Nor do forged ones, old ones, or those of another registration."""
+    recorded = [member.beat() for _ in range(3)]
+    eventually(lambda: member.state == "alive", "life")
+    beating = time.monotonic()
+    while time.monotonic() - beating < 0.6:  # a worker that says nothing else
+        recorded.append(member.beat())
+        time.sleep(0.05)
+    assert member.state == "alive"
+    stranger = HeartbeatSender(os.urandom(32), member.registered.number)
+    stop = threading.Event()
+
+    def play() -> None:
+        with closing(socket.socket(type=socket.SOCK_DGRAM)) as sending:
+            while not stop.wait(0.01):
+                for datagram in (
+                    *recorded,
+                    *reversed(recorded),
+                    stranger.next(),
+                    recorded[-1][:-1],
+                ):
+                    sending.sendto(datagram, member.door)
+
+    player = threading.Thread(target=play)
+    player.start()
+    try:
+        with at_most(1.0, "suspicion"):
+            eventually(lambda: member.state == "suspect", "suspicion")
+        with at_most(3.0, "death"):
+            eventually(lambda: member.state == "dead", "death")
+        member.beat()  # a true one, and too late: it revives nobody
+        steady = time.monotonic() + 0.3
+        while time.monotonic() < steady:
+            assert member.state == "dead"
+    finally:
+        stop.set()
+        player.join()
+
+
+@pytest.mark.fault(59)
+def test_a_flood_of_forged_heartbeats_changes_nothing(
+    busy: None, member: Member, cluster: LocalCluster
+) -> None:
+    """Random ones, and well-formed ones in the name of every worker."""
+    before = {name: row["state"] for name, row in cluster.workers().items()}
+    forgers = [HeartbeatSender(b"?" * 32, number) for number in range(200)]
+    with at_most(1.0, "an answer"):
+        for count in range(30_000):
+            member.beat(os.urandom(36) if count % 2 else forgers[count % 200].next())
+            if count % 1000 == 0:
+                member.beat()
+        assert cluster.workers()
+    after = {name: row["state"] for name, row in cluster.workers().items()}
+    assert {n for n, s in after.items() if s == "dead"} == {
+        n for n, s in before.items() if s == "dead"
+    }
+    assert after.keys() == before.keys()
+
+
+# --- crowds ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault(56)
+def test_a_crowd_of_silent_strangers_keeps_nobody_out(
+    busy: None, door: Address, cluster: LocalCluster
+) -> None:
+    """More connections than a server lets wait; whoever knows the token is let in all the same."""
+    pids = [p for p in family(cluster._supervisor.pid) if door in ports(p)]
+    waiting: Callable[[], int] = lambda: sum(  # noqa: E731
+        c.laddr == door and c.status == psutil.CONN_ESTABLISHED
+        for pid in pids
+        for c in psutil.Process(pid).net_connections("tcp")
+    )
+    before = waiting()
+    crowd = [socket.create_connection(door, timeout=8) for _ in range(400)]
+    try:
+        eventually(lambda: waiting() <= before + MOST_STRANGERS, "room", 3)
+        with at_most(1.0, "a handshake"):
+            role: Any = "client" if door == doors(cluster)["manager"] else "reader"
+            FrameSocket(door, cluster.client.connection.secret, role).close()
+        with at_most(1.0, "an answer"):
+            assert cluster.workers()
+    finally:
+        for peer in crowd:
+            peer.close()

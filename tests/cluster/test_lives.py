@@ -1,4 +1,16 @@
-"""Who outlives whom: nothing of a cluster is left once its owner is gone, however it went."""
+"""Who outlives whom: every row of the table in DESIGN.md, section 4.
+
+| thing | tests |
+|---|---|
+| embedded cluster | ends with its owner, however that goes; a killed supervisor's files go later |
+| manager | ``test_manager_restart`` |
+| worker server | looks for its manager as long as its lease; another one takes its place |
+| runner | ends with its worker server, at once |
+| map output | adopted by another worker of the host; deleted when the result is released |
+| what only the client has | ``test_manager_restart``: the job of a killed kernel goes on |
+| result | small: the client's own; others until released (``test_manager_restart``) |
+| journal, spill, connection files | in the platform's directories, for their owner only |
+"""
 
 from __future__ import annotations
 
@@ -9,14 +21,16 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from watching import Gate, alive, at_most, eventually, family
+from by_hand import ByHand
+from watching import Gate, alive, at_most, eventually, family, told, worker_of
 
+from mrkernel.deploy.sweep import LEASE_S
 from mrkernel.engines.local import LocalCluster
 from mrkernel.errors import ClusterError, JobError, MRKernelError
 
@@ -45,11 +59,20 @@ OWNER = """
 """
 
 
-def files() -> list[Path]:
-    """What clusters have on disk: connection files and spill."""
-    runtime = Path(os.environ["JUPYTER_RUNTIME_DIR"]).glob("mrkernel*")
+def files(kind: str = "") -> list[Path]:
+    """What clusters (or "worker": workers by themselves) have on disk: connection files, spill."""
     spill = (Path(os.environ["XDG_CACHE_HOME"]) / "mrkernel" / "spill").glob("*")
+    if kind:
+        return sorted(path for path in spill if kind in path.name)
+    runtime = Path(os.environ["JUPYTER_RUNTIME_DIR"]).glob("mrkernel*")
     return sorted([*runtime, *spill])
+
+
+@pytest.fixture
+def by_hand(tmp_path: Path) -> Iterator[ByHand]:
+    made = ByHand(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -126,17 +149,16 @@ def test_the_supervisor_is_gone_and_its_children_too(
     if number == signal.SIGTERM:
         assert files() == []
     else:
-        leave_no_litter()  # nobody was left to do it
+        sweep_up()
 
 
-def leave_no_litter() -> None:
-    import shutil
-
-    for path in files():
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+def sweep_up() -> None:
+    """Nobody was left to do it: the next cluster of this user does."""
+    assert len(files()) == 2
+    with LocalCluster(workers=1, slots=1) as following:
+        following.wait_for_workers()
+        eventually(lambda: len(files()) == 2, "sweeping")  # its own
+    assert files() == []
 
 
 def test_stop_takes_everything_and_twice_is_nothing() -> None:
@@ -161,7 +183,8 @@ def test_a_cluster_that_never_got_going_leaves_nothing() -> None:
     assert files() == []
 
 
-def test_whoever_waits_for_a_job_is_told_that_the_manager_is_gone(gate: Gate) -> None:
+def test_whoever_waits_for_a_job_is_told_that_the_cluster_is_gone(gate: Gate) -> None:
+    """Nobody is left who would start the manager again."""
     pause = gate.pause
 
     def mapper(record: int) -> Iterator[tuple[int, int]]:
@@ -172,37 +195,13 @@ def test_whoever_waits_for_a_job_is_told_that_the_manager_is_gone(gate: Gate) ->
         job = cluster.submit(mapper, range(3), "sum")
         gate.wait_for()
         pids = family(cluster._supervisor.pid)
-        manager = next(
-            pid for pid in pids if listens(pid, cluster.client.connection.port) and pid != pids[0]
-        )
-        os.kill(manager, signal.SIGKILL)
+        os.kill(pids[0], signal.SIGKILL)
         with at_most(2.0, "the news"), pytest.raises(JobError, match="run it again"):
             job.result(20)
         eventually(lambda: not alive(pids), "end of the rest", 3)
         with pytest.raises(MRKernelError):
             cluster.workers()
-
-
-def listens(pid: int, port: int) -> bool:
-    connections = psutil.Process(pid).net_connections("tcp")
-    return any(c.status == psutil.CONN_ESTABLISHED and c.laddr.port == port for c in connections)
-
-
-def test_every_worker_that_dies_is_replaced_until_it_is_no_use() -> None:
-    """A worker that dies at once each time would keep the machine busy for ever."""
-    from mrkernel.deploy.supervisor import FLAPS
-
-    with LocalCluster(workers=1, slots=1) as cluster:
-        for number in range(1, FLAPS + 1):
-            cluster.wait_for_workers(1)
-            cluster.kill(f"w{number}")
-            eventually(lambda n=number: cluster.workers()[f"w{n}"]["state"] == "dead", "death")  # type: ignore[misc]
-        cluster.wait_for_workers(1)
-        assert cluster.run(lambda record: [(record, 1)], range(3), "sum").to_dict() == {
-            0: 1,
-            1: 1,
-            2: 1,
-        }
+    sweep_up()
 
 
 def test_a_program_that_the_runner_started_in_the_background_ends_with_the_cluster(
@@ -261,3 +260,133 @@ def test_a_worker_whose_manager_is_gone_looks_for_it_and_then_ends(tmp_path: Pat
     assert done.returncode != 0
     assert f"no manager answers at 127.0.0.1:{port}" in done.stderr
     assert not directory.exists()
+
+
+# --- Workers, runners, and what they made ---------------------------------------------------------
+
+
+def test_runners_end_with_their_worker_server(cluster: LocalCluster, gate: Gate) -> None:
+    pause = gate.pause
+
+    def mapper(record: int) -> Iterator[tuple[int, int]]:
+        pause("x")
+        yield record, 1
+
+    job = cluster.submit(mapper, range(2), "sum", split_size=1)
+    runner = gate.wait_for()
+    worker = worker_of(cluster, runner)
+    below = family(cluster.workers()[worker]["pid"])
+    assert runner in below
+    with at_most(1.0, "the end of the runners"):
+        cluster.kill(worker)
+        eventually(lambda: not alive(below), "end of the runners", 5)
+    gate.open()
+    assert job.result(30).to_dict() == {0: 1, 1: 1}
+
+
+@pytest.mark.fault(3)
+@pytest.mark.fault(2, 3)
+def test_map_output_of_a_dead_worker_is_served_by_another_of_its_host(
+    cluster: LocalCluster, tmp_path: Path, another_gate: Callable[[str], Gate]
+) -> None:
+    """All maps are done when it dies: none runs again."""
+    marks, here = tmp_path / "marks", os.getpid()
+    marks.mkdir()
+    reducing = another_gate("reducing")
+    pause = reducing.pause
+
+    def mapper(record: int) -> Iterator[tuple[int, bytes]]:
+        if here not in (os.getpid(), os.getppid()):
+            with open(f"{marks}/{record}", "ab") as file:
+                file.write(b"x")
+        yield record % 4, os.urandom(50_000)  # too much to travel in a message
+
+    def reducer(key: int, values: Any) -> int:
+        pause("reduce")
+        return sum(len(value) for value in values)
+
+    job = cluster.submit(mapper, range(20), reducer, split_size=1, reduce_tasks=4)
+    runner = reducing.wait_for("reduce")
+    worker = worker_of(cluster, runner)
+    cluster.kill(worker)
+    eventually(lambda: "was killed (SIGKILL)" in cluster.workers()[worker]["end"], "death")
+    reducing.open()
+    assert job.result(30).to_dict() == dict.fromkeys(range(4), 250_000)
+    assert {path.stat().st_size for path in marks.iterdir()} == {1}
+    told(cluster, job.id, rf"{worker} was killed .* finished tasks kept: w\d+ serves their output")
+    assert cluster.client.look(job.id)["redone"] == 0
+
+
+def test_files_of_a_job_are_deleted_when_its_result_is_released(cluster: LocalCluster) -> None:
+    state = Path(cluster.client.connection.state)
+    job = cluster.submit(
+        lambda record: [(record, os.urandom(100_000))], range(10), "first", split_size=1
+    )
+    result = job.result(30)
+    assert len(result) == 10
+    result.release()
+    eventually(lambda: not list(state.parent.glob(f"worker-*/{job.id}")), "end of its files", 5)
+
+
+def test_a_small_result_is_the_clients_own() -> None:
+    with LocalCluster(workers=1, slots=1) as cluster:
+        result = cluster.run(lambda record: [(record, "x" * 100_000)], range(10), "first")
+    assert {len(value) for _, value in result} == {100_000}
+
+
+def test_files_are_where_they_belong_and_nobody_elses(cluster: LocalCluster) -> None:
+    """In the platform's directories; nobody else may read them, and none has the token in it."""
+    connection = cluster.client.connection
+    root = Path(os.environ["XDG_CACHE_HOME"]) / "mrkernel" / "spill"
+    directory = Path(connection.state).parent
+    assert directory.parent == root
+    for path in (directory, Path(connection.state), *directory.glob("worker-*")):
+        assert path.stat().st_mode & 0o077 == 0, path
+    secrets = (connection.token.encode(), connection.secret)
+    having = [
+        path
+        for path in directory.rglob("*")
+        if path.is_file() and any(secret in path.read_bytes() for secret in secrets)
+    ]
+    assert having == [Path(connection.state) / "identity.json"]
+    assert having[0].stat().st_mode & 0o777 == 0o600
+    runtime = Path(os.environ["JUPYTER_RUNTIME_DIR"]) / f"mrkernel-{connection.id}.json"
+    assert runtime.stat().st_mode & 0o777 == 0o600
+    for pid in family(cluster._supervisor.pid):
+        for what in ("cmdline", "environ"):
+            assert connection.token.encode() not in Path(f"/proc/{pid}/{what}").read_bytes()
+
+
+def test_what_a_killed_worker_left_goes_when_its_lease_is_over(by_hand: ByHand) -> None:
+    by_hand.start_manager()
+    killed = by_hand.start_worker()
+    (left,) = files("worker")
+    with by_hand.connect() as client:
+        eventually(lambda: len(client.living_workers()) == 1, "worker")
+    killed.kill()
+    killed.wait()
+    second = by_hand.start_worker()
+    assert left.exists()  # its manager may want another worker to serve it
+    second.terminate()
+    second.communicate()
+    assert files("worker") == [left]
+    then = time.time() - LEASE_S - 60
+    for path in (*left.rglob("*"), left):
+        os.utime(path, (then, then))
+    by_hand.start_worker()
+    assert not left.exists()
+
+
+@pytest.mark.fault(8)
+def test_a_worker_waits_for_its_manager_and_is_another_one_then(by_hand: ByHand) -> None:
+    """Long enough for a person to start it again; the lease is the command's, 10 minutes."""
+    by_hand.start_manager()
+    worker = by_hand.start_worker()
+    with by_hand.connect() as client:
+        eventually(lambda: list(client.living_workers()) == ["w1"], "worker")
+        by_hand.end_manager()
+        time.sleep(0.5)
+        assert worker.poll() is None
+        by_hand.start_manager()
+        eventually(lambda: list(client.living_workers()) == ["w2"], "its return")
+        assert client.living_workers()["w2"]["pid"] == worker.pid

@@ -74,6 +74,7 @@ def test_a_missing_file_is_told_and_the_conversation_goes_on(reader: RunReader) 
     assert reader.read("j1/a.run", 0, 2) == b"\0\1"
 
 
+@pytest.mark.fault(65)
 @pytest.mark.parametrize(
     "name",
     [

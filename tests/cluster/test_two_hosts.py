@@ -20,8 +20,6 @@ import pytest
 from watching import PATIENCE_S, Gate, eventually, feed, worker_of
 
 from mrkernel.engines.remote import ManagerClient, connect
-from mrkernel.ids import JobId
-from mrkernel.protocol.messages import ReleaseJob
 from mrkernel.shuffle.shares import find_shares
 
 WORKER = """
@@ -173,10 +171,11 @@ def test_a_middle_sized_result_is_copied_over_tcp(hosts: Hosts) -> None:
     job = submit(hosts, lambda n: [(n % 3, "x" * 100_000)], range(9), "list", reduce_tasks=3)
     whole = job.result(20).to_dict()
     assert {key: len(values) for key, values in whole.items()} == {0: 3, 1: 3, 2: 3}
-    hosts.client._send(ReleaseJob(JobId(job.id)))  # type: ignore[union-attr]
+    hosts.client.release(job.id)  # type: ignore[union-attr]
     assert job.result(1).to_dict() == whole
 
 
+@pytest.mark.fault(3)
 def test_a_host_dies_with_map_output_that_others_are_about_to_read(
     hosts: Hosts, gate: Gate
 ) -> None:
@@ -215,6 +214,7 @@ def submit_until_last(hosts: Hosts, gate: Gate) -> Any:
     return submit(hosts, mapper, lines, "sum", split_size=20_000, reduce_tasks=3)
 
 
+@pytest.mark.fault(28)
 def test_a_host_that_serves_nothing_more_is_noticed_by_its_readers(
     hosts: Hosts, gate: Gate
 ) -> None:

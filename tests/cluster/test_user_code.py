@@ -51,6 +51,7 @@ def failure_of(cluster: LocalCluster, mapper: Any, inputs: Any = None, **options
 # --- it raises ------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault(33)
 def test_a_mapper_that_raises_fails_the_job_at_once_and_shows_where(
     cluster: LocalCluster, works: Callable[[], None], tmp_path: Path
 ) -> None:
@@ -167,13 +168,14 @@ def kill_itself() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize(
     ("crash", "said"),
     [
         (segfault, r"crashed \(SIGSEGV\)"),
         (exit_with_3, "ended itself with exit status 3"),
         (abort, r"crashed \(SIGABRT\)"),
-        (kill_itself, r"crashed \(SIGTERM\)"),
+        (kill_itself, r"ended by a signal \(SIGTERM\)"),
     ],
 )
 def test_a_crash_is_tried_elsewhere_and_then_blamed_by_name(
@@ -205,6 +207,7 @@ def test_a_crash_at_the_very_first_record_does_not_reach_this_process(
     assert re.search(r"map-\d failed on w\d+: its Python process", str(error))
 
 
+@pytest.mark.fault(34)
 def test_a_segfault_shows_the_line(cluster: LocalCluster, works: Callable[[], None]) -> None:
     def mapper(line: str) -> Pairs:
         if HERE not in (os.getpid(), os.getppid()):
@@ -218,6 +221,7 @@ def test_a_segfault_shows_the_line(cluster: LocalCluster, works: Callable[[], No
     assert frames == [("test_user_code.py", "mapper"), ("test_user_code.py", "segfault")]
 
 
+@pytest.mark.fault(34)
 def test_a_crash_that_does_not_come_again_costs_one_attempt(
     cluster: LocalCluster, works: Callable[[], None], tmp_path: Path
 ) -> None:
@@ -289,6 +293,7 @@ def shrug_off_signals() -> None:
 ENDLESS = [spin, sleep, loop_in_c, match_for_ever, run_a_program, shrug_off_signals]
 
 
+@pytest.mark.fault(11, 35)
 @pytest.mark.parametrize("hang", ENDLESS, ids=lambda hang: hang.__name__)
 def test_cancel_reaches_everything(
     cluster: LocalCluster, works: Callable[[], None], gate: Gate, hang: Callable[[], None]
@@ -319,6 +324,7 @@ def test_cancel_reaches_everything(
     works()
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("hang", [spin, loop_in_c, sleep], ids=lambda hang: hang.__name__)
 def test_a_task_that_never_ends_ends_at_its_timeout(
     cluster: LocalCluster, works: Callable[[], None], hang: Callable[[], None]
@@ -363,7 +369,7 @@ def test_cancelling_what_is_over_or_not_there_is_nothing(cluster: LocalCluster) 
     assert len(result) == 2
     from mrkernel.protocol.messages import CancelJob
 
-    cluster.client._send(CancelJob(JobId("j999")))
+    cluster.client._link.say(CancelJob(JobId("j999")))
     assert cluster.workers()
 
 

@@ -80,7 +80,8 @@ def worker_of(cluster: Any, runner: int) -> str:
     """The id of the worker that a runner process belongs to."""
     parents = {parent.pid for parent in psutil.Process(runner).parents()}
     rows: dict[str, Any] = cluster.workers()
-    return next(name for name, row in rows.items() if row["pid"] in parents)
+    living = [(name, row) for name, row in rows.items() if row["state"] != "dead"]
+    return next(name for name, row in living if row["pid"] in parents)
 
 
 def feed(cluster: Any, job: str) -> list[str]:

@@ -34,6 +34,14 @@ def children(pid: int) -> list[psutil.Process]:
     return list(psutil.Process(pid).children(recursive=True))
 
 
+def running(pid: int) -> bool:
+    """Whether a process lives; one that nobody has waited for does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.fixture
 def supervisor() -> Iterator[SupervisorProcess]:
     made = SupervisorProcess([1, 2], embedded=True)
@@ -146,3 +154,103 @@ def test_usable_cores_without_a_cgroup(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 5})
     monkeypatch.setattr(Path, "read_text", nothing)
     assert usable_cores() == 3
+
+
+# --- What dies is started again -------------------------------------------------------------------
+
+
+def managers(supervisor: SupervisorProcess, state: Path) -> list[int]:
+    """The process that holds the state directory's lock, as the lock file says, if it lives."""
+    try:
+        pid = int((state / "lock").read_text())
+    except (OSError, ValueError):
+        return []
+    alive = [child.pid for child in psutil.Process(supervisor.pid).children()]
+    return [pid] if pid in alive else []
+
+
+def manager_of(supervisor: SupervisorProcess, state: Path, *, but: int = 0) -> int:
+    """Wait until there is a manager that is another one than before."""
+    eventually(lambda: set(managers(supervisor, state)) - {0, but} != set(), "manager")
+    return managers(supervisor, state)[0]
+
+
+def test_a_manager_that_dies_is_started_again_at_the_same_place(
+    supervisor: SupervisorProcess,
+) -> None:
+    connection = supervisor.wait_ready()
+    state = Path(connection.state)
+    first = manager_of(supervisor, state)
+    identity = (state / "identity.json").read_bytes()
+    began = time.monotonic()
+    os.kill(first, signal.SIGKILL)
+    second = manager_of(supervisor, state, but=first)
+    assert time.monotonic() - began < 2.0
+    assert (state / "identity.json").read_bytes() == identity
+    assert connection.token.encode() in identity
+    assert (state / "identity.json").stat().st_mode & 0o777 == 0o600
+    with socket.create_connection((connection.host, connection.port)):
+        assert supervisor.alive
+    supervisor.restart_manager()  # as who holds it can ask for
+    third = manager_of(supervisor, state, but=second)
+    assert len({first, second, third}) == 3
+    supervisor.stop()
+    assert list(SPILL.iterdir()) == []
+    with pytest.raises(ClusterError, match="start a new one"):
+        supervisor.restart_manager()
+
+
+def test_a_manager_that_dies_again_and_again_ends_the_cluster_with_a_sentence(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    supervisor = SupervisorProcess([1], embedded=True)
+    try:
+        state = Path(supervisor.wait_ready().state)
+        pid = manager_of(supervisor, state)
+        (state / "journal").write_bytes(b"this is no journal" * 3)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not supervisor.alive, "end of the supervisor")
+    finally:
+        supervisor.stop()
+    said = capfd.readouterr().err
+    assert "is damaged at byte 0" in said
+    assert said.count("this cluster ends") == 1
+    assert "Traceback" not in said
+    assert list(SPILL.iterdir()) == []
+
+
+def test_workers_are_replaced_however_many_die(supervisor: SupervisorProcess) -> None:
+    """Pauses grow while they die as soon as they live; nobody is given up."""
+    manager = manager_of(supervisor, Path(supervisor.wait_ready().state))
+
+    def workers() -> set[int]:
+        pids = {child.pid for child in psutil.Process(supervisor.pid).children()}
+        return pids - {manager}
+
+    for _ in range(6):
+        eventually(lambda: len(workers()) == 2, "two workers")
+        for pid in workers():
+            os.kill(pid, signal.SIGKILL)
+    eventually(lambda: len(workers()) == 2, "two workers")
+    assert supervisor.alive
+
+
+def test_what_a_killed_supervisor_left_goes_when_the_next_one_starts() -> None:
+    killed = SupervisorProcess([1], embedded=True)
+    connection = killed.wait_ready()
+    pids = [child.pid for child in children(killed.pid)]
+    os.kill(killed.pid, signal.SIGKILL)
+    eventually(lambda: not killed.alive, "end of the supervisor")
+    eventually(lambda: not any(map(running, pids)), "end of its children")
+    file = Path(os.environ["JUPYTER_RUNTIME_DIR"]) / f"mrkernel-{connection.id}.json"
+    (left,) = SPILL.iterdir()
+    assert left.is_dir()
+    assert file.exists()
+    killed.stop()
+    following = SupervisorProcess([1], embedded=True)
+    try:
+        following.wait_ready()
+        eventually(lambda: not left.exists() and not file.exists(), "sweeping")
+        assert len(list(SPILL.iterdir())) == 1
+    finally:
+        following.stop()

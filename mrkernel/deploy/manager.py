@@ -1,0 +1,48 @@
+"""The life of a manager process, the same under a supervisor and by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from mrkernel.manager.server import ManagerServer, serve
+from mrkernel.manager.state_directory import StateDirectory
+from mrkernel.manager.workers import Liveness
+
+
+async def manage(
+    directory: StateDirectory,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    liveness: Liveness,
+    exits: int | None = None,
+    ready: Callable[[ManagerServer], None] | None = None,
+) -> ManagerServer:
+    """Be the manager of a state directory until ``stop``; go on with the jobs in its journal.
+
+    Args:
+        listener: where clients and workers come; given up to the server.
+        exits: a pipe on which whoever starts worker servers tells how they ended: a line of JSON
+            each, ``{"pid": 4711, "cause": "was killed (SIGKILL)"}``; None: nobody does.
+        ready: called once it has taken up what is in the journal, and listens.
+
+    Returns: the server as it was in the end, closed.
+
+    Raises:
+        ClusterError: what is in the journal cannot be taken up.
+    """
+    server = ManagerServer(
+        directory.token,
+        liveness=liveness,
+        directory=directory,
+        host=listener.getsockname()[0],
+        exits=exits,
+    )
+    listener.setblocking(False)
+    server.add_socket(listener)
+    if ready is not None:
+        ready(server)
+    await serve(server, stop)
+    return server

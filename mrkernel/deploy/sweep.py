@@ -1,0 +1,121 @@
+"""Directories under the spill root, and the removal of those whose owner was killed.
+
+A local cluster's is held by a lock (flock) on the file ``lock`` in it, taken by its supervisor and
+let go by the system when the last process that inherited it has ended, however it ended. So is a
+worker's, by its worker server or whoever serves its files. A directory in which no lock is held is
+what a killed owner left behind: the next one to start removes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed owner leaves stays there until the LAN issue
+    fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger("mrkernel.deploy")
+
+#: Names of directories of a supervisor, of ``mrkernel worker``, and of what is not one yet.
+CLUSTER, WORKER, DRAFT = "mrkernel-", "mrkernel-worker-", ".new-"
+#: Seconds a killed worker's files stay: its manager, which may itself be away for a moment, lets
+#: another worker of the host serve them. A cluster's own files are of no use without it.
+LEASE_S = 600.0
+#: The same for a directory without a lock: a version that knew of none made it, and may use it.
+UNLOCKED_LEASE_S = 7 * 86400.0
+LOCK = "lock"
+
+
+def spill_root() -> Path:
+    """Return where spills and runs go: a real disk of the user's, never a memory file system."""
+    from platformdirs import user_cache_path
+
+    root = user_cache_path("mrkernel") / "spill"
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return root
+
+
+def hold(directory: Path) -> int:
+    """Lock a directory for as long as this process, and whatever it forks, lives.
+
+    Returns: the descriptor that holds it.
+
+    Raises:
+        OSError: it cannot be written, or somebody else holds it.
+    """
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+    return descriptor
+
+
+def make_cluster_directory() -> Path:
+    """Make a directory under the spill root that is held by this process and those it forks.
+
+    It has its name only once it is held, so that nobody sweeps it in between.
+    """
+    root = spill_root()
+    draft = Path(tempfile.mkdtemp(prefix=DRAFT, dir=root))
+    hold(draft)
+    return draft.rename(root / (CLUSTER + draft.name.removeprefix(DRAFT)))
+
+
+def make_worker_directory() -> Path:
+    """Make the folder in which a worker server without a supervisor has its directory."""
+    return Path(tempfile.mkdtemp(prefix=WORKER, dir=spill_root()))
+
+
+def sweep(root: Path | None = None) -> list[Path]:
+    """Remove what killed owners left under the spill root; return what it was.
+
+    What somebody holds stays, itself or what is in it: a worker serves the files of a dead one from
+    where they lie. So do the files of a worker that are younger than their lease.
+    """
+    removed = []
+    for path in sorted((root or spill_root()).iterdir()):
+        if not path.name.startswith((CLUSTER, DRAFT)) or path.is_symlink() or not path.is_dir():
+            continue
+        if _age_s(path) < _lease_s(path):
+            continue
+        locks: list[int] = []
+        try:
+            for each in (path, *path.iterdir()):
+                if (each / LOCK).exists() or each is path:
+                    locks.append(hold(each))
+            shutil.rmtree(path)
+            removed.append(path)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # somebody lives there, or somebody else removes it
+        except OSError as error:
+            logger.warning("%s is left over and cannot be removed: %s", path, error)
+        finally:
+            for lock in locks:
+                os.close(lock)
+    return removed
+
+
+def _lease_s(path: Path) -> float:
+    if path.name.startswith(DRAFT):
+        return LEASE_S
+    if not any(path.glob(LOCK)) and not any(path.glob(f"*/{LOCK}")):
+        return UNLOCKED_LEASE_S
+    return LEASE_S if path.name.startswith(WORKER) else 0.0
+
+
+def _age_s(path: Path) -> float:
+    """Return the seconds since something was last made or removed in it; 0 when it is gone."""
+    try:
+        newest = max(each.stat().st_mtime for each in (path, *path.iterdir()))
+    except OSError:
+        return 0.0
+    return time.time() - newest
