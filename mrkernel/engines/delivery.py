@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from mrkernel.data.host import host_id
 from mrkernel.data.outputs import Output
@@ -14,6 +13,7 @@ from mrkernel.engines.result import JobResult, ResultPart
 from mrkernel.errors import ClusterError, CorruptRunError, JobError, JobSpecError, MRKernelError
 from mrkernel.protocol.messages import Ended, PartPlace
 from mrkernel.shuffle.run import (
+    Read,
     RunIndex,
     file_read,
     memory_index,
@@ -27,9 +27,6 @@ from mrkernel.shuffle.transfer import RunReader
 #: they are asked for.
 COPIED_BYTES = 16 << 20
 
-_Arguments = ParamSpec("_Arguments")
-_Answer = TypeVar("_Answer")
-
 
 def deliver(
     ended: Ended,
@@ -38,6 +35,7 @@ def deliver(
     output: Output | None,
     release: Callable[[], None],
     sample: str = "",
+    places: Callable[[], Sequence[PartPlace]] | None = None,
 ) -> JobResult:
     """Make the result of a job that is done, and write its output if it has one.
 
@@ -45,6 +43,8 @@ def deliver(
         output: where to write it; None: nowhere.
         release: lets the cluster delete it.
         sample: which part of the input it is about; "": all of it.
+        places: where the parts are by now, asked when one has gone from its place; None: they
+            cannot move.
 
     Raises:
         ClusterError: a part cannot be read from the worker that holds it.
@@ -54,7 +54,7 @@ def deliver(
     copy = is_copied(ended)
     with ExitStack() as stack:
         read_remote = stack.enter_context(_remote_reader(token))
-        parts = [_part(place, token, copy, read_remote) for place in ended.parts]
+        parts = [_part(place, token, copy, read_remote, places) for place in ended.parts]
         result = JobResult(
             parts,
             job=ended.job,
@@ -63,6 +63,7 @@ def deliver(
             seconds=ended.seconds,
             map_only=ended.map_only,
             release=release,
+            bad=ended.bad,
         )
         result.sample = sample
         if output is not None:
@@ -101,46 +102,92 @@ def _part(
     token: bytes,
     copy: bool,
     read_remote: Callable[[PartPlace, int, int], bytes],
+    places: Callable[[], Sequence[PartPlace]] | None,
 ) -> ResultPart:
     if not place.nbytes:
         return ResultPart(place.index, 0, 0, memory_read(b""), RunIndex)
-    path = Path(place.directory) / place.name
-    here = place.host_id == host_id() and path.exists()
     data = place.data
     if data is None and copy:
-        data = path.read_bytes() if here else read_remote(place, 0, -1)
+        path = _path_here(place)
+        data = read_remote(place, 0, -1) if path is None else path.read_bytes()
     if data is not None:
         read = memory_read(data)
         return ResultPart(place.index, place.pairs, place.nbytes, read, partial(memory_index, data))
-    read = file_read(path) if here else partial(_read_once, place, token)
-    load_index = partial(read_index, path) if here else partial(_index_of, place, token)
-    return ResultPart(
-        place.index,
-        place.pairs,
-        place.nbytes,
-        _while_held(place, read),
-        _while_held(place, load_index),
-    )
+    held = _Held(place, token, places)
+    return ResultPart(place.index, place.pairs, place.nbytes, held.read, held.load_index)
 
 
-def _while_held(
-    place: PartPlace, call: Callable[_Arguments, _Answer]
-) -> Callable[_Arguments, _Answer]:
-    """Say what it means when a part that was there is not."""
+def _path_here(place: PartPlace) -> Path | None:
+    """The part's file, if it can be opened from here."""
+    path = Path(place.directory) / place.name
+    return path if place.host_id == host_id() and path.exists() else None
 
-    def held(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
+
+class _Held:
+    """A part that a worker holds, and another one later if that one dies.
+
+    Args:
+        places: see ``deliver``.
+
+    Raises (every method):
+        ClusterError: it is gone.
+    """
+
+    def __init__(
+        self, place: PartPlace, token: bytes, places: Callable[[], Sequence[PartPlace]] | None
+    ) -> None:
+        self._place = place
+        self._token = token
+        self._places = places
+        self._index: RunIndex | None = None
+        self._read: Read = partial(_read_once, place, token)
+
+    def load_index(self) -> RunIndex:
+        """Read what is where in it."""
         try:
-            return call(*args, **kwargs)
+            self._index = self._load()
         except CorruptRunError:
             raise
         except (OSError, ClusterError) as error:
+            self._move(error)
+            self._index = self._load()
+        return self._index
+
+    def read(self, offset: int, length: int) -> bytes | memoryview:
+        """Read a range of it."""
+        try:
+            return self._read(offset, length)
+        except CorruptRunError:
+            raise
+        except (OSError, ClusterError) as error:
+            self._move(error)
+            if self._load() != self._index:
+                raise ClusterError(
+                    f"part {self._place.index} of the result was lost while it was read, and made "
+                    "again in another order: attach to the job again (%mr_jobs lists it)"
+                ) from error
+            return self._read(offset, length)
+
+    def _load(self) -> RunIndex:
+        path = _path_here(self._place)
+        if path is None:
+            self._read = partial(_read_once, self._place, self._token)
+            return _index_of(self._place, self._token)
+        self._read = file_read(path)
+        return read_index(path)
+
+    def _move(self, error: OSError | ClusterError) -> None:
+        """Find out where the part is by now; what that worker held, another one makes again."""
+        try:
+            found = {place.index: place for place in (self._places() if self._places else ())}
+            self._place = found[self._place.index]
+        except (KeyError, MRKernelError) as gone:
             reason = error.strerror if isinstance(error, OSError) else error
+            place = self._place
             raise ClusterError(
                 f"part {place.index} of the result is not on {place.worker} any more ({reason}): "
                 "its cluster has ended, or the result was released; run the job again"
-            ) from error
-
-    return held
+            ) from gone
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import time
 
 from mrkernel.engines.job import Job
 from mrkernel.engines.result import JobResult
-from mrkernel.monitor.text import Milestones, job_renderable
+from mrkernel.monitor.terminal import job_renderable
+from mrkernel.monitor.text import Milestones
 
 #: Redraws a second in a terminal, and looks for new lines in a pipe.
 RATE_HZ = 8

@@ -1,151 +1,150 @@
 """A running manager as an engine: submit, watch, cancel and fetch, over one connection.
 
-One daemon thread reads what the manager sends and settles futures and pictures; callers write from
-their own threads. It never uses the event loop of the program it lives in (a kernel's loop stands
-still while a cell runs).
+A ``Link`` reads what the manager sends, on a thread of its own, and comes back when the manager
+was restarted; callers write from their threads. None of them uses the event loop of the program
+they live in (a kernel's loop stands still while a cell runs).
 """
 
 from __future__ import annotations
 
-import itertools
-import logging
-import threading
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from mrkernel.data.outputs import Output
 from mrkernel.engines.base import OnPrint, PreparedJob
 from mrkernel.engines.cluster import Cluster
-from mrkernel.engines.delivery import deliver, is_copied
+from mrkernel.engines.disturbing import Disturbable
 from mrkernel.engines.job import Job
+from mrkernel.engines.link import LEASE_S, Link
+from mrkernel.engines.pictures import Pictures
+from mrkernel.engines.questions import Frames, Questions, alone
+from mrkernel.engines.retry import make_retriable
+from mrkernel.engines.running import RunningJobs, lost_with
 from mrkernel.errors import (
     ClusterError,
-    JobCancelledError,
     JobError,
     JobSpecError,
     ManagerUnreachableError,
     MRKernelError,
-    TaskFailedError,
 )
-from mrkernel.ids import JobId
+from mrkernel.ids import JobId, WorkerId
 from mrkernel.monitor.live import LivePicture
-from mrkernel.monitor.picture import PictureGap
-from mrkernel.protocol.framing import BLOB_PIECE, CONTROL
+from mrkernel.monitor.workers import HERE
+from mrkernel.protocol.framing import BLOB_PIECE
 from mrkernel.protocol.messages import (
     Accepted,
+    Agreed,
     Attach,
     CancelJob,
+    DisturbWorker,
     Ended,
+    FetchFunctions,
+    Functions,
     JobPrinted,
     Look,
     Message,
-    MessageDecoder,
+    PartPlace,
     Refused,
     ReleaseJob,
     Submit,
-    ToClient,
     Unwatch,
     View,
     Watch,
+    Welcome,
     blob_pieces,
 )
 from mrkernel.security.token import ConnectionFile, find_manager
-from mrkernel.shuffle.transfer import FrameSocket
 
 #: A blob up to this size travels in the frame of its job: one wake-up of the manager less.
 ALONG = 1 << 20
-logger = logging.getLogger("mrkernel.engines")
-
-#: Seconds a manager gets to answer a question.
-ANSWER_S = 30.0
 
 
-@dataclass(slots=True)
-class _Running:
-    """A job that has not ended, as its submitter sees it."""
-
-    job: Job
-    output: Output | None
-    on_print: OnPrint | None
-
-
-class ManagerClient(Cluster):
+class ManagerClient(Disturbable, Cluster):
     """A client of one manager; an ``Engine``.
+
+    When its manager dies it looks for it, comes back when it was started again, and goes on with
+    every job, question and picture.
 
     Args:
         connection: how to reach it.
         label: what people call it; None: its address.
+        lease_s: how long to look for a lost manager.
+        supervised: whether somebody lives who would start it again; None: not known.
+
+    Raises:
+        ManagerUnreachableError: nobody answers there.
     """
 
-    def __init__(self, connection: ConnectionFile, label: str | None = None) -> None:
+    def __init__(
+        self,
+        connection: ConnectionFile,
+        label: str | None = None,
+        *,
+        lease_s: float = LEASE_S,
+        supervised: Callable[[], bool] | None = None,
+    ) -> None:
         self.connection = connection
         self.label = label or f"the cluster at {connection.host}:{connection.port}"
+        self._cluster_id = ""
+        self._questions = Questions(self.label)
+        self._pictures = Pictures()
+        self._returning: dict[int, JobId] = {}  # tickets of jobs attached to once more
+        self._running = RunningJobs(
+            connection.secret, release=self._release, places=self._places, attach=self._attach_again
+        )
         try:
-            self._socket = FrameSocket(
-                (connection.host, connection.port), connection.secret, "client"
-            )
+            self._link = Link(connection, self, lease_s=lease_s, supervised=supervised)
         except ClusterError as error:
             raise ManagerUnreachableError(
                 f"no manager answers at {connection.host}:{connection.port} ({error}): "
                 "start one with `mrkernel manager`"
             ) from error
-        self._socket.settimeout(None)
-        self._sending = threading.Lock()
-        self._tickets = itertools.count(1)
-        self._waiting: dict[int, Future[Any]] = {}
-        # What came of a job before its submitter knew its id.
-        self._early: dict[JobId, list[JobPrinted | Ended]] = {}
-        self._followed: set[JobId] = set()
-        self._running: dict[JobId, _Running] = {}
-        self._pictures: dict[str, LivePicture] = {}
-        self._books = threading.Lock()
-        self._closed = False
-        self._thread = threading.Thread(target=self._listen, name="mrk-client", daemon=True)
-        self._thread.start()
-        self.cluster = self.watch("cluster")
-        # How many slots there are decides how input is split, so the first picture is waited for.
-        self.cluster.receive({"topic": "cluster", "snapshot": self.look("cluster")})
+        self._link.start()
+        try:
+            self.cluster = self.watch("cluster")
+            # How many slots there are decides how input is split: the first picture is waited for.
+            self.cluster.receive({"topic": "cluster", "snapshot": self.look("cluster")})
+        except BaseException:
+            self._link.close()
+            raise
 
     @property
     def slots(self) -> int:
         """Slots of the living workers, as last heard."""
         workers = self.cluster.snapshot().get("workers", {})
-        return sum(row["slots"] for row in workers.values() if row["state"] != "dead")
-
-    # --- jobs -------------------------------------------------------------------------------------
+        return sum(row["slots"] for row in workers.values() if row["state"] in HERE)
 
     @property
     def closed(self) -> bool:
-        """Whether the manager is gone, or we hung up."""
-        return self._closed
+        """Whether the manager is gone for good, or we hung up; not while it is being restarted."""
+        return self._link.closed
+
+    # --- jobs -------------------------------------------------------------------------------------
 
     def submit_prepared(self, prepared: PreparedJob, on_print: OnPrint | None = None) -> Job:
         """Send the job and its blobs; return at once when the manager has accepted it."""
         along: list[Message] = []
+        frames: list[Sequence[Message]] = []
         for digest, data in prepared.blobs.items():
             pieces = blob_pieces(digest, data, BLOB_PIECE)
             if len(data) <= ALONG:
                 along += pieces
-                continue
-            for piece in pieces:
-                self._send(piece)
+            else:
+                frames += [(piece,) for piece in pieces]
+        key = secrets.token_hex(16)  # of two that arrive, the manager takes one
         job_id = self._accepted(
-            lambda ticket: Submit(ticket, prepared.spec, prepared.splits),
-            JobSpecError,
-            along,
+            lambda ticket: Submit(
+                ticket, prepared.spec, prepared.splits, key, JobId(prepared.extends)
+            ),
+            lambda submit: [*frames, [*along, submit]],
             ours=True,
         )
-        return self._follow(
-            job_id,
-            prepared.spec.name,
-            on_print,
-            prepared.output,
-            prepared.notes,
-        )
+        job = self._follow(job_id, prepared.spec.name, on_print, prepared.output, prepared.notes)
+        make_retriable(job, self, prepared)
+        return job
 
     def attach(self, job_id: str, on_print: OnPrint | None = None) -> Job:
         """Follow a job that somebody submitted, also one that has ended.
@@ -155,12 +154,15 @@ class ManagerClient(Cluster):
         Raises:
             JobSpecError: the manager knows no such job.
         """
-        with self._books:
-            running = self._running.get(JobId(job_id))
-            if running is not None:
-                return running.job
-            self._followed.discard(JobId(job_id))  # what comes now is for the Job made below
-        known = self._accepted(lambda ticket: Attach(ticket, JobId(job_id)), JobSpecError)
+        running = self._running.get(JobId(job_id))
+        if running is not None:
+            return running
+        self._running.expect(JobId(job_id))  # what comes now is for the Job made below
+        try:
+            known = self._accepted(lambda ticket: Attach(ticket, JobId(job_id)))
+        except BaseException:
+            self._running.drop(JobId(job_id))
+            raise
         name = self.look(job_id)["name"]
         return self._follow(known, name, on_print, None, ())
 
@@ -176,203 +178,189 @@ class ManagerClient(Cluster):
             job_id,
             name,
             watch=partial(self.watch, job_id),
-            cancel=partial(self._send, CancelJob(job_id)),
+            cancel=lambda: self._link.say(CancelJob(job_id)),
             notes=notes,
         )
-        with self._books:
-            self._running[job_id] = _Running(job, output, on_print)
-            self._followed.add(job_id)
-            early = self._early.pop(job_id, [])
-        for message in early:
-            self._heard_of_job(message)
+        self._running.add(job, output, on_print)
         return job
+
+    def functions(self, job_id: str) -> bytes:
+        """Return the packed functions of a job, to debug it here.
+
+        Raises:
+            JobSpecError: the manager knows no such job, or has them no more.
+        """
+        answer: Functions = self._ask(lambda t: FetchFunctions(t, JobId(job_id)))
+        return answer.data
+
+    def release(self, job_id: str) -> None:
+        """Let the cluster delete all it holds of a job."""
+        self._release(JobId(job_id), False)
+
+    def _release(self, job_id: JobId, runs_only: bool) -> None:
+        self._link.say(ReleaseJob(job_id, runs_only=runs_only))
+
+    def _places(self, job_id: JobId) -> Sequence[PartPlace]:
+        """Where the result of an ended job is now; waits while parts of it are made again."""
+        end = self._running.next_end(job_id)
+        self._ask(lambda ticket: Attach(ticket, job_id))
+        ended = end.result()
+        if ended.outcome != "done":
+            raise ClusterError(ended.sentence or f"job {job_id} was {ended.outcome}")
+        return ended.parts
+
+    # --- workers ----------------------------------------------------------------------------------
+
+    def _manager(self) -> ManagerClient:
+        return self
+
+    def disturb(
+        self, worker: str, how: Literal["kill", "freeze", "slow"], amount: float = 0.0
+    ) -> None:
+        """Make a worker fail on purpose; see ``protocol.messages.Disturb``.
+
+        Raises:
+            ClusterError: there is no such living worker.
+        """
+        question = partial(DisturbWorker, worker=WorkerId(worker), how=how, amount=amount)
+        self._ask(question, ClusterError)
+
+    # --- pictures ---------------------------------------------------------------------------------
 
     def look(self, topic: str) -> dict[str, Any]:
         """Return the picture of a topic as it is now: "cluster", or a job's id."""
-        ticket, future = self._ticket()
-        self._send(Look(ticket, topic))
-        payload: dict[str, Any] = self._answer(future)
+        payload: dict[str, Any] = self._ask(lambda ticket: Look(ticket, topic))
         picture: dict[str, Any] = payload["snapshot"]
         return picture
 
     def watch(self, topic: str) -> LivePicture:
         """Return a picture of the topic that stays up to date."""
-        with self._books:
-            picture = self._pictures.setdefault(topic, LivePicture())
-        self._send(Watch(topic))
+        picture = self._pictures.watch(topic)
+        self._link.send(Watch(topic))
         return picture
 
     def unwatch(self, topic: str) -> None:
         """Let the manager stop sending a topic; its last picture stays."""
-        self._send(Unwatch(topic))
-
-    def release(self, job_id: str) -> None:
-        """Let the cluster delete all it holds of a job."""
-        if not self._closed:
-            self._send(ReleaseJob(JobId(job_id)))
+        self._pictures.unwatch(topic)
+        self._link.send(Unwatch(topic))
 
     def close(self) -> None:
         """Hang up; jobs of a cluster that is not ours go on."""
-        self._closed = True
-        self._socket.close()
-        if self._thread is not threading.current_thread():
-            self._thread.join()
+        self._link.close()
 
-    # --- the wire ---------------------------------------------------------------------------------
+    # --- questions --------------------------------------------------------------------------------
 
-    def _send(self, *messages: Message) -> None:
-        with self._sending:
-            self._socket.send(*messages)
-
-    def _ticket(self) -> tuple[int, Future[Any]]:
-        future: Future[Any] = Future()
-        with self._books:
-            ticket = next(self._tickets)
-            self._waiting[ticket] = future
-        if self._closed:
-            raise ManagerUnreachableError(f"{self.label} is gone: start a new one")
-        return ticket, future
+    def _ask(
+        self, make: Callable[[int], Message], error: type[MRKernelError] = JobSpecError
+    ) -> Any:
+        """Ask, and wait for the answer; ``error`` is what a refusal raises."""
+        future = self._questions.ask(self._link, make)
+        return self._questions.answer(self._link, future, error)
 
     def _accepted(
         self,
-        make: Any,
-        error: type[MRKernelError],
-        along: Sequence[Message] = (),
+        make: Callable[[int], Message],
+        frames: Callable[[Message], Frames] = alone,
         *,
         ours: bool = False,
     ) -> JobId:
         """Ask for a job; ``ours``: it is submitted by this, so an interrupt must not orphan it."""
-        ticket, future = self._ticket()
+        # It may be accepted after an interrupt all the same, with nobody left to cancel it.
+        abandoned = self._cancel_accepted if ours else None
+        future = self._questions.ask(self._link, make, frames, abandoned)
         try:
-            self._send(*along, make(ticket))
-            answer = self._answer(future)
+            answer: Accepted = self._questions.answer(self._link, future)
         except KeyboardInterrupt:
-            if ours:  # it may be accepted all the same, with nobody left to cancel it
-                future.add_done_callback(self._cancel_accepted)
+            if abandoned is not None:
+                future.add_done_callback(abandoned)
             raise
-        if isinstance(answer, Refused):
-            raise error(answer.sentence)
-        job: JobId = answer.job
-        return job
+        return answer.job
 
     def _cancel_accepted(self, future: Future[Any]) -> None:
         if not future.exception() and isinstance(future.result(), Accepted):
-            self._send(CancelJob(future.result().job))
+            job_id = future.result().job
+            self._running.drop(job_id)
+            self._link.say(CancelJob(job_id))
 
-    def _answer(self, future: Future[Any]) -> Any:
-        try:
-            answer = future.result(ANSWER_S)
-        except TimeoutError:
-            raise ManagerUnreachableError(
-                f"{self.label} gave no answer for {ANSWER_S:.0f} s"
-            ) from None
-        if isinstance(answer, Refused):
-            raise JobSpecError(answer.sentence)
-        return answer
+    def _attach_again(self, job_id: JobId) -> None:
+        """Ask for the end of a job once more; nobody waits for the answer."""
+        ticket = self._questions.ticket()
+        self._returning[ticket] = job_id
+        self._link.send(Attach(ticket, job_id))
+        if self.closed:
+            self._let_go(job_id, lost_with(job_id, "we hung up"))
 
-    def _listen(self) -> None:
-        decoder = MessageDecoder(ToClient)
-        try:
-            while True:
-                for message in decoder.decode(self._socket.receive(CONTROL)):
-                    self._heard(message)
-        except MRKernelError as error:
-            self._lost(error)
+    # --- what the link hears ----------------------------------------------------------------------
 
-    def _heard(self, message: Any) -> None:
+    def heard(self, message: Any) -> None:
+        """Settle what waits for the message. On the link's thread, as all below."""
         match message:
+            case View(payload, 0):
+                if not self._pictures.receive(payload):
+                    self._link.send(Watch(payload["topic"]))
             case View(payload, ticket):
-                if ticket:
-                    self._settle_ticket(ticket, payload)
-                    return
-                picture = self._pictures.get(payload["topic"])
-                if picture is not None:
-                    try:
-                        picture.receive(payload)
-                    except PictureGap:
-                        self._send(Watch(payload["topic"]))
-            case Accepted(ticket) | Refused(ticket):
-                self._settle_ticket(ticket, message)
+                self._settle(ticket, payload)
+            case Accepted(ticket) if self._returning.pop(ticket, None) is not None:
+                pass  # it goes on
+            case Accepted(ticket, job_id):
+                if isinstance(self._questions.question(ticket), Submit):
+                    self._running.expect(job_id)
+                self._settle(ticket, message)
+            case Refused(ticket, sentence) if ticket in self._returning:
+                job_id = self._returning.pop(ticket)
+                self._let_go(job_id, JobError(f"job {job_id} is gone, run it again: {sentence}"))
+            case Refused(ticket) | Agreed(ticket) | Functions(ticket):
+                self._settle(ticket, message)
             case JobPrinted() | Ended():
-                with self._books:
-                    if message.job not in self._followed:
-                        self._early.setdefault(message.job, []).append(message)
-                        return
-                self._heard_of_job(message)
+                self._running.heard(message)
+            case Welcome(cluster):
+                self._cluster_id = cluster
 
-    def _heard_of_job(self, message: JobPrinted | Ended) -> None:
-        if isinstance(message, Ended):
-            self._settle(message)
-            return
-        running = self._running.get(message.job)
-        if running is None or running.on_print is None:
-            return
-        try:
-            running.on_print(message.task, message.worker, message.text, message.dropped)
-        except Exception:
-            # A broken listener must not deafen everybody who waits on this thread.
-            running.on_print = None
-            logger.exception("what job %s prints is shown no more", message.job)
+    def _settle(self, ticket: int, answer: Any) -> None:
+        self._questions.settle(self._link, ticket, answer)
 
-    def _settle_ticket(self, ticket: int, answer: Any) -> None:
-        with self._books:
-            future = self._waiting.pop(ticket, None)
-        if future is not None:
-            future.set_result(answer)
+    def _let_go(self, job_id: JobId, error: MRKernelError) -> None:
+        """A job is gone with its manager: say so wherever it is shown."""
+        self._pictures.job_gone(job_id, str(error))
+        self._running.fail(job_id, error)
 
-    def _settle(self, ended: Ended) -> None:
-        with self._books:
-            running = self._running.pop(ended.job, None)
-        if running is None:
-            return  # it ended before: who attached twice is told twice
-        if ended.outcome == "cancelled":
-            why = f": {ended.sentence}" if ended.sentence else ""
-            running.job.fail(JobCancelledError(f"job {ended.job} was cancelled{why}"))
-        elif ended.outcome == "failed":
-            running.job.fail(
-                TaskFailedError(f"job {ended.job} failed: {ended.sentence}", ended.failure)
-            )
-        elif running.output is None and all(part.data is not None for part in ended.parts):
-            self._deliver(running, ended)
-        else:
-            # Reading parts and writing output takes time this thread does not have.
-            name = f"mrk-deliver-{ended.job}"
-            threading.Thread(target=self._deliver, args=(running, ended), name=name).start()
+    def away(self, seconds: float) -> None:
+        """Say so wherever a job is shown."""
+        self._pictures.away(seconds)
 
-    def _deliver(self, running: _Running, ended: Ended) -> None:
-        try:
-            result = deliver(
-                ended,
-                self.connection.secret,
-                output=running.output,
-                release=partial(self.release, ended.job),
-            )
-        except Exception as error:  # noqa: BLE001 - whoever waits for the result raises it
-            running.job.fail(error)
-            return
-        running.job.succeed(result)
-        if is_copied(ended):
-            # What lies on workers only may have to be made again: its inputs stay as well.
-            with suppress(ClusterError):  # it is gone, and all that it held
-                self._send(ReleaseJob(ended.job, runs_only=True))
+    def back(self, welcome: Welcome) -> list[Message]:
+        """Watch and attach again; of another cluster nothing but what it may know."""
+        self._returning.clear()
+        if self._cluster_id and welcome.cluster != self._cluster_id:
+            self._other_cluster()
+        self._cluster_id = welcome.cluster
+        greeting = self._pictures.watches()
+        for job_id in self._running.attach_again():
+            ticket = self._questions.ticket()
+            self._returning[ticket] = job_id
+            greeting.append(Attach(ticket, job_id))
+        return greeting
 
-    def _lost(self, error: MRKernelError) -> None:
-        """The manager is gone: everybody who waits is told."""
-        self._closed = True
-        with self._books:
-            waiting, self._waiting = list(self._waiting.values()), {}
-            running, self._running = list(self._running.values()), {}
-        for picture in list(self._pictures.values()):
-            picture.wake()
-        for future in waiting:
-            future.set_exception(ManagerUnreachableError(f"{self.label} is gone: {error}"))
-        for lost in running:
-            lost.job.fail(
-                JobError(
-                    f"the manager of job {lost.job.id} is gone ({error}), and the job with it: "
-                    "start a cluster and run it again"
-                )
-            )
+    def _other_cluster(self) -> None:
+        """Another cluster's manager answers at this address: what the old one knew is gone."""
+        self._link.forget()
+        self._pictures.forget_jobs()
+        why = f"another cluster answers at {self.connection.host}:{self.connection.port} now"
+        for ticket, question in self._questions.open():
+            match question:
+                case Submit() | Look(topic="cluster"):
+                    continue  # it can be asked as well as the old one
+            self._settle(ticket, ManagerUnreachableError(f"{self.label} is gone: {why}"))
+        for job_id in self._running.attach_again():
+            self._let_go(job_id, lost_with(job_id, why))
+
+    def gone(self, error: MRKernelError) -> None:
+        """The manager will not come back: everybody who waits is told."""
+        for ticket, _ in self._questions.open():
+            self._settle(ticket, ManagerUnreachableError(f"{self.label} is gone: {error}"))
+        for job_id in self._running.attach_again():
+            self._let_go(job_id, lost_with(job_id, error))
+        self._pictures.gone(f"the manager is gone: {error}")
 
 
 def connect(address: str | None = None) -> ManagerClient:

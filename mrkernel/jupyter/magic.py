@@ -26,6 +26,9 @@ from mrkernel.job.failure import SOURCE_NAMES
 from mrkernel.job.files import load_function
 from mrkernel.jupyter.arguments import job_parser, parse
 from mrkernel.jupyter.cell import cell_names, origin_of, rendered, run_cell, running_cell
+from mrkernel.jupyter.chaos import PARSER as CHAOS
+from mrkernel.jupyter.chaos import disturb
+from mrkernel.jupyter.debug import FailedJobs
 from mrkernel.jupyter.interrupts import held_interrupts, no_interrupts
 from mrkernel.jupyter.job_list import JobList
 from mrkernel.jupyter.line import Evaluated, Expression, split_line
@@ -64,7 +67,7 @@ _SETTINGS = tuple(_setting_traits())
 
 @magics_class
 class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
-    """``%%mapreduce``, ``%mr_workers``, ``%mr_cluster`` and ``%mr_jobs``.
+    """``%%mapreduce``, ``%mr_workers``, ``%mr_cluster``, ``%mr_jobs`` and ``%mr_debug``.
 
     Its settings are the options' defaults: ``%config MapReduceMagics.reduce_tasks = 4``.
     """
@@ -78,6 +81,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
     def __init__(self, shell: Any, **options: Any) -> None:
         super().__init__(shell, **options)
         self._chosen: Engine | None = None
+        self._failed = FailedJobs()
         self._background: list[tuple[Job, JobWidget]] = []  #: views that go on after their cell
         shell.events.register("post_run_cell", self._settle_background)
 
@@ -119,17 +123,18 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         inputs = arguments["inputs"]
         names = cell_names(self.shell)
         SOURCE_NAMES.update(names)  # for tasks in this process; others are told
-        prepared, engine = prepare(
-            functions["mapper"],
-            [each.value if isinstance(each, Evaluated) else each for each in inputs],
-            functions["reducer"],
-            options,
-            choose,
-            names=[each.code if isinstance(each, Evaluated) else None for each in inputs],
-            cwd=Path.cwd(),
-            label=" · ".join(f"{role}: {origin}" for role, origin in origins.items()),
-            cells=names,
-        )
+        with self._failed.of_trial(functions):
+            prepared, engine = prepare(
+                functions["mapper"],
+                [each.value if isinstance(each, Evaluated) else each for each in inputs],
+                functions["reducer"],
+                options,
+                choose,
+                names=[each.code if isinstance(each, Evaluated) else None for each in inputs],
+                cwd=Path.cwd(),
+                label=" · ".join(f"{role}: {origin}" for role, origin in origins.items()),
+                cells=names,
+            )
         return self._give(self._run(engine, prepared, options), into)
 
     def _run(self, engine: Engine, prepared: PreparedJob, options: JobOptions) -> Job | JobResult:
@@ -143,6 +148,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
             try:
                 with nullcontext() if engine.in_process else held_interrupts():
                     job = engine.submit_prepared(prepared, printed)
+                    self._failed.watch(job)
                     for note in job.notes:
                         print(f"note: {note}")  # noqa: T201
                     if options.background:
@@ -157,6 +163,9 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
                     said = f"job {job.id} was cancelled; the cluster is ready for the next one"
                     if not job.settle():
                         said = f"job {job.id} was cancelled but did not end within {CANCEL_S:.0f} s"
+                        banner = job.picture.snapshot().get("banner")
+                        if banner is not None and banner["kind"] == "away":
+                            said = f"job {job.id} will be cancelled when its manager is back"
                 rendered(interrupt, [f"KeyboardInterrupt: {said}"])
                 raise
 
@@ -310,6 +319,11 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
 
     @no_var_expand
     @line_magic
+    def mr_chaos(self, line: str) -> None:
+        print(disturb(self._cluster(), line))  # noqa: T201
+
+    @no_var_expand
+    @line_magic
     def mr_jobs(self, line: str) -> Any:
         """List the cluster's jobs; ``%mr_jobs ID`` shows one again and returns it."""
         words = line.split()
@@ -324,6 +338,12 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         if self._has_front_end:
             self._show_in_background(job, printed, JobOptions())
         return job
+
+    @no_var_expand
+    @line_magic
+    def mr_debug(self, line: str) -> None:
+        """Call here again what a job failed on (the last one); ``%debug`` then stands in it."""
+        self._failed.debug(line, self._client)
 
     def _refuse_words(self, name: str, line: str) -> None:
         if line.strip():
@@ -361,12 +381,16 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         return chosen is not None
 
     def _client(self) -> ManagerClient:
+        cluster = self._cluster()
+        return cluster.client if isinstance(cluster, LocalCluster) else cluster
+
+    def _cluster(self) -> LocalCluster | ManagerClient:
         engine, why = choose_engine(None, self._chosen)
         if isinstance(engine, LocalCluster):
             if why.startswith("started"):
                 print(why)  # noqa: T201
                 engine.wait_for_workers()
-            return engine.client
+            return engine
         if isinstance(engine, ManagerClient):
             return engine
         raise ClusterError(f"{engine.label} has no workers to show")
@@ -409,6 +433,7 @@ _loaded: MapReduceMagics | None = None
 
 
 MapReduceMagics.mapreduce.__doc__ = _MAPREDUCE.format_help()
+MapReduceMagics.mr_chaos.__doc__ = CHAOS.format_help()
 
 
 def load(shell: Any) -> None:

@@ -42,6 +42,7 @@ class AttemptStarted(Event, frozen=True, tag="attempt-started"):
     attempt: int  #: from 1
     worker: WorkerId
     input: str  #: what it reads, for people: "a.txt 0-16 MB", "partition 3"
+    backup: bool = False  #: another attempt of the task runs: the first to finish wins
 
 
 class Progress(Event, frozen=True, tag="progress"):
@@ -67,6 +68,11 @@ class AttemptFinished(Event, frozen=True, tag="attempt-finished"):
     bytes_in: int
     bytes_out: int
     seconds: float
+    bad: int = 0  #: records that it went on without (``--on-error skip``)
+    peak_memory: int = 0  #: bytes, of its runner; 0: not known
+    saved_s: float = 0.0
+    """Of a backup that won: what the attempt it overtook would have needed still, by its pace;
+    0: not a backup, or not known."""
 
 
 class AttemptFailed(Event, frozen=True, tag="attempt-failed"):
@@ -95,6 +101,37 @@ class OutputLost(Event, frozen=True, tag="output-lost"):
     job: JobId
     worker: WorkerId
     tasks: tuple[TaskId, ...]
+
+
+class StoreAdopted(Event, frozen=True, tag="store-adopted"):
+    """What a dead worker left on its host is served by another worker of that host.
+
+    Or by its owner again, which is back under another name.
+    """
+
+    worker: WorkerId  #: whose it was
+    by: WorkerId
+    back: bool = False  #: ``by`` is the very process that wrote it
+    tasks: int = 0  #: finished tasks that need not run again thanks to it
+
+
+class ManagerRestarted(Event, frozen=True, tag="manager-restarted"):
+    """The manager died and is back; so much of a running job was in its journal.
+
+    Comes right after the events that tell again what the journal knows of the job.
+    """
+
+    job: JobId
+    maps_kept: int
+    maps: int
+    down_s: float  #: by the wall clock, from the last thing in the journal
+
+
+class JobWaits(Event, frozen=True, tag="job-waits"):
+    """For 10 s nothing of the job went on; or something does again."""
+
+    job: JobId
+    sentence: str  #: "waiting for map-4 on w2: ..."; "": it goes on
 
 
 class JobEnded(Event, frozen=True, tag="job-ended"):
@@ -166,6 +203,21 @@ class WorkerLost(Event, frozen=True, tag="worker-lost"):
     cause: str  #: "connection reset", "no beat for 5.0 s", "retired"
 
 
+class WorkerCause(Event, frozen=True, tag="worker-cause"):
+    """Why a worker that was lost is gone, as became known a moment later; replaces the cause."""
+
+    worker: WorkerId
+    cause: str  #: "was killed (SIGKILL)", "ended with status 3"
+
+
+class WorkerBarred(Event, frozen=True, tag="worker-barred"):
+    """A worker gets no new work for a while, or does again."""
+
+    worker: WorkerId
+    cause: str  #: "its disk is full", "it was lost 3 times in a minute"; "": it gets work again
+    seconds: float = 0.0
+
+
 AnyEvent = (
     JobAccepted
     | AttemptStarted
@@ -174,6 +226,9 @@ AnyEvent = (
     | AttemptFailed
     | AttemptLost
     | OutputLost
+    | StoreAdopted
+    | ManagerRestarted
+    | JobWaits
     | JobEnded
     | JobForgotten
     | Printed
@@ -183,4 +238,6 @@ AnyEvent = (
     | WorkerSuspect
     | WorkerAlive
     | WorkerLost
+    | WorkerCause
+    | WorkerBarred
 )

@@ -20,6 +20,11 @@ class LivePicture(Picture):
         super().receive(payload)
         self.wake()
 
+    def change(self, fields: Json) -> None:
+        """Change fields on our own account, and wake those who wait; see ``Picture.change``."""
+        super().change(fields)
+        self.wake()
+
     def wake(self) -> None:
         """Let those who wait look again, though nothing came."""
         with self._news:

@@ -204,11 +204,15 @@ class Draft:
 class Picture:
     """The reader's end: the newest picture of one topic, and the last few deltas.
 
+    It numbers its pictures itself, and never backwards: a manager that was restarted begins anew,
+    and who follows this picture must not take what comes after for what came before.
+
     One thread receives, any thread reads: the state is one tuple, replaced as a whole.
     """
 
     def __init__(self) -> None:
-        self._state: tuple[Json | None, tuple[Json, ...]] = (None, ())
+        #: picture, deltas, and by how much our numbers are ahead of the broker's
+        self._state: tuple[Json | None, tuple[Json, ...], int] = (None, (), 0)
 
     def receive(self, payload: Json) -> None:
         """Take in what a broker sent: ``{"snapshot": ...}`` or ``{"delta": ...}``.
@@ -216,14 +220,37 @@ class Picture:
         Raises:
             PictureGap: a delta was missed; subscribe anew for a snapshot.
         """
-        picture, deltas = self._state
+        picture, deltas, ahead = self._state
         if "snapshot" in payload:
-            self._state = (payload["snapshot"], ())
+            snapshot = payload["snapshot"]
+            seq = snapshot["seq"]
+            if picture is not None and picture["seq"] >= seq:
+                seq = picture["seq"]
+                if picture == {**snapshot, "seq": seq}:  # told again
+                    self._state = (picture, deltas, seq - snapshot["seq"])
+                    return
+                seq += 1
+            self._state = ({**snapshot, "seq": seq}, (), seq - snapshot["seq"])
             return
         delta = payload["delta"]
         if picture is None:
             raise PictureGap(-1, delta["seq"])
-        self._state = (apply(picture, delta), (*deltas[1 - DELTAS_KEPT :], delta))
+        if ahead:
+            delta = {**delta, "seq": delta["seq"] + ahead}
+        self._state = (apply(picture, delta), (*deltas[1 - DELTAS_KEPT :], delta), ahead)
+
+    def change(self, fields: Json) -> None:
+        """Change plain fields on our own account, until the next snapshot says how they are.
+
+        For what only the reader knows, such as that nobody writes any more. No-op before the first
+        picture.
+        """
+        picture, deltas, ahead = self._state
+        fields = {name: new for name, new in fields.items() if (picture or {}).get(name) != new}
+        if picture is None or not fields:
+            return
+        delta = {"seq": picture["seq"] + 1, "set": fields}
+        self._state = (apply(picture, delta), (*deltas[1 - DELTAS_KEPT :], delta), ahead + 1)
 
     @property
     def ready(self) -> bool:
@@ -236,7 +263,7 @@ class Picture:
 
     def changed_since(self, seq: int) -> list[Json] | None:
         """The deltas from picture ``seq`` on; None: too long ago, take a snapshot."""
-        picture, deltas = self._state
+        picture, deltas, _ = self._state
         if picture is None:
             return []
         missing = picture["seq"] - seq

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def _scaled(number: float, units: tuple[str, ...]) -> str:
     """Write ``number``, two or three digits long, in the largest of ``units`` (each x 1000)."""
@@ -44,7 +46,7 @@ def plural(count: int, noun: str, plural_noun: str = "") -> str:
     return f"{count_text(count)} {noun if count == 1 else plural_noun or noun + 's'}"
 
 
-def names_text(names: list[str], limit: int = 4) -> str:
+def names_text(names: Sequence[str], limit: int = 4) -> str:
     """Write a list of names: "map-1, map-2 and 6 more"."""
     if len(names) <= limit + 1:
         return ", ".join(names)

@@ -301,6 +301,7 @@ def test_values_whose_own_code_fails(place: Any) -> None:
     assert matches(r"LookupError: '?no such (shelf|order)", said)
 
 
+@pytest.mark.fault(36)
 def test_functions_that_cannot_be_sent_are_told_by_variable(cluster: Any) -> None:
     lock = threading.Lock()
 
@@ -399,6 +400,7 @@ def test_items_that_cannot_be_made_again(place: Any) -> None:
     assert matches(r"the items of input\[0:1\] cannot be made again .*ValueError.*plain data", said)
 
 
+@pytest.mark.fault(42)
 def test_a_file_that_changes_while_it_is_read(place: Any, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("".join(f"{n}\n" for n in range(60)))
@@ -413,6 +415,7 @@ def test_a_file_that_changes_while_it_is_read(place: Any, tmp_path: Path) -> Non
     assert matches(r"a\.txt changed after the job began.*run the job again", said)
 
 
+@pytest.mark.fault(42)
 def test_a_file_that_vanishes_before_it_is_read(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).write_text("".join(f"{n}\n" for n in range(60)))
@@ -425,6 +428,7 @@ def test_a_file_that_vanishes_before_it_is_read(tmp_path: Path) -> None:
     assert matches(r"b vanished after the job began: put it back and run the job again", said)
 
 
+@pytest.mark.fault(43)
 def test_bytes_that_cannot_be_decoded_late_in_a_file(place: Any, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"line\n" * 20_000 + b"b\xe9d\n")
     said = refused(place, TaskFailedError, pair, tmp_path, "sum", split_size="30K")
@@ -452,6 +456,9 @@ def test_bytes_that_cannot_be_decoded_late_in_a_file(place: Any, tmp_path: Path)
         ({"split_size": "many"}, "split_size='many': write a size in bytes, such as"),
         ({"slot_memory": 0}, "slot_memory=0: write a size in bytes"),
         ({"timeout": "soon"}, "timeout='soon': write a number of seconds"),
+        ({"on_error": "hide"}, "on_error='hide': write fail, skip or skip:N"),
+        ({"on_error": "skip:0"}, "on_error='skip:0': write skip, or skip:N where N, a whole"),
+        ({"no_backup": "maybe"}, "no_backup='maybe': write 1, true, yes or on"),
         ({"encoding": "klingon"}, "no text encoding 'klingon': write one"),
         ({"encoding": 8}, "encoding=8: write a text"),
         ({"errors": "hide"}, "--errors hide is unknown: write strict, replace"),
@@ -475,12 +482,14 @@ def test_a_split_size_that_makes_millions_of_tasks(place: Any, tmp_path: Path) -
 def test_an_option_that_is_none_is_as_it_is_when_not_given(place: Any) -> None:
     names = ["combiner", "partitioner", "reduce_tasks", "split_size", "encoding", "errors"]
     names += ["sort_values", "output", "overwrite", "name", "attempts", "timeout", "slot_memory"]
+    names += ["on_error", "no_backup"]
     options = dict.fromkeys(names)
     assert mrkernel.run(pair, [1, 1], "sum", on=place, **options).to_dict() == {1: 2}
 
 
 def test_a_number_may_be_as_large_as_one_likes(place: Any) -> None:
     options = {"slot_memory": 10**30, "attempts": 10**30, "split_size": 10**30}
+    options["on_error"] = f"skip:{10**30}"
     assert mrkernel.run(pair, [1, 1], "sum", on=place, **options).to_dict() == {1: 2}
 
 

@@ -72,6 +72,7 @@ def test_the_order_of_keys_is_the_one_that_was_promised(engine: Any) -> None:
     ]
 
 
+@pytest.mark.fault(47)
 @given(any_job())
 @settings(max_examples=150)
 def test_any_pairs_here(job: Job) -> None:
@@ -79,6 +80,7 @@ def test_any_pairs_here(job: Job) -> None:
     assert answer(run(job, InlineEngine(), Path()), len(wanted[0])) == wanted
 
 
+@pytest.mark.fault(47)
 @given(job=any_job())
 @settings(max_examples=12)
 def test_any_pairs_on_a_cluster(engine: Any, job: Job) -> None:

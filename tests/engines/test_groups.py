@@ -61,6 +61,7 @@ def test_an_index_is_refused_with_what_to_write(place: Any) -> None:
         mrkernel.run(looks.numbered, [3], looks.index, on=place)
 
 
+@pytest.mark.fault(27, 44)
 @pytest.mark.parametrize("memory", [None, "64K", "1M"])
 def test_a_group_larger_than_memory_is_read_again_from_disk(place: Any, memory: Any) -> None:
     options = {"slot_memory": memory, "reduce_tasks": 1, "split_size": 1}

@@ -85,6 +85,7 @@ def test_text_is_as_it_is_and_all_else_as_json_or_repr(place: Any, tmp_path: Pat
     ]
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize("what", ["no lines", "no pairs", "an empty file", "more parts than keys"])
 def test_little_or_nothing_is_an_output_too(place: Any, tmp_path: Path, what: str) -> None:
     (tmp_path / "empty.txt").touch()
@@ -128,6 +129,7 @@ def test_a_job_that_fails_leaves_nothing(place: Any, tmp_path: Path, fault: str)
     assert run(place, tmp_path / "out").to_dict()["the"] == 40
 
 
+@pytest.mark.fault(31)
 def test_an_output_that_appears_meanwhile_is_left_alone(place: Any, tmp_path: Path) -> None:
     output = tmp_path / "out"
 
@@ -148,6 +150,7 @@ def test_an_output_that_appears_meanwhile_is_left_alone(place: Any, tmp_path: Pa
         output.rmdir()
 
 
+@pytest.mark.fault(31)
 def test_overwrite_replaces_only_what_is_ours(place: Any, tmp_path: Path) -> None:
     output = tmp_path / "out"
     run(place, output, reduce_tasks=5)
@@ -177,6 +180,7 @@ def test_a_job_that_fails_does_not_overwrite(place: Any, tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.fault(30)
 @pytest.mark.parametrize("name", ["file/out", "file", "link", "out.json", "s3://there/out"])
 def test_a_place_that_cannot_be_written_is_told_before_anything_runs(
     place: Any, tmp_path: Path, name: str
@@ -195,6 +199,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_runs(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link"]
 
 
+@pytest.mark.fault(30)
 def test_a_file_system_that_takes_nothing_is_told_before_anything_runs(place: Any) -> None:
     """Not even root may make a directory there."""
     with pytest.raises(JobSpecError, match=r"^--output /proc/self/out cannot be written: "):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import re
 import time
@@ -57,6 +58,7 @@ class Kernel:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._shown: dict[str, dict[str, Any]] = {}  #: displays that may still be updated
+        self._heard: list[dict[str, Any]] = []  #: messages of cells whose end nobody asked for yet
         self.manager = KernelManager(kernel_name="python3")
         self.manager.start_kernel(cwd=str(folder))
         self.client = self.manager.client()
@@ -71,12 +73,27 @@ class Kernel:
         """Send a cell and do not wait for it; return what ``end`` wants."""
         return str(self.client.execute(code, allow_stdin=False, stop_on_error=False))
 
+    def hear(self, pattern: str) -> str:
+        """Wait until what a cell says to the page, its views included, matches; return the match.
+
+        The cell goes on, and ``end`` gives all of it.
+        """
+        while True:
+            message = self.client.get_iopub_msg(timeout=WITHIN_S)
+            self._heard.append(message)
+            if found := re.search(pattern, json.dumps(message["content"], default=str)):
+                return found[0]
+
     def end(self, cell: str, began: float | None = None) -> Ran:
         """Wait for the end of a cell."""
         ran = Ran()
         while True:
             try:
-                message = self.client.get_iopub_msg(timeout=WITHIN_S)
+                message = (
+                    self._heard.pop(0)
+                    if self._heard
+                    else self.client.get_iopub_msg(timeout=WITHIN_S)
+                )
             except queue.Empty:
                 raise TimeoutError(f"the cell has not ended; so far: {ran}") from None
             if message["parent_header"].get("msg_id") != cell:

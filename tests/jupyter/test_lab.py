@@ -237,9 +237,9 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     row = job.locator("tr[data-state=dead]")
     row.wait_for()
     assert row.locator("th").inner_text() == f"{dead} dead"
-    assert "died at" in row.locator(".mrk-now").inner_text()
     assert "1 worker lost" in job.locator(".mrk-loss").inner_text()
-    job.locator("li[data-level=error]", has_text=f"{dead} died").wait_for()
+    job.locator("li[data-level=error]", has_text=f"{dead} was killed").wait_for()
+    assert "was killed (SIGKILL)" in row.locator(".mrk-now").inner_text()
     workers.locator("tr[data-state=dead]").wait_for()
     lab.pictures("dying", job)
     assert job.get_attribute("data-state") == "running"
@@ -254,7 +254,7 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     assert "1 worker lost" in summary.inner_text()
     assert output.locator("details pre").is_hidden()
     summary.click()
-    assert f"{dead} died" in output.locator("details pre").inner_text()
+    assert f"{dead} was killed" in output.locator("details pre").inner_text()
     assert lab.cell(3).locator(".mrk").count() == 0
     sums = {n % 7: 0 for n in range(90)}
     for n in range(90):

@@ -352,6 +352,7 @@ def mapper(number):
 """
 
 
+@pytest.mark.fault(33)
 def test_a_failed_job_raises_with_the_users_own_frames(notebook: Kernel) -> None:
     ran = notebook.run("%%mapreduce {range(100)} --reducer sum --into counts" + FAILS_LATE)
     assert not ran.ok
@@ -405,6 +406,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.fault(11)
 @pytest.mark.parametrize("how", ENDLESS)
 def test_the_interrupt_button_stops_everything_and_the_next_job_starts_at_once(
     notebook: Kernel, how: str
@@ -621,6 +623,7 @@ def manager(tmp_path: Path) -> Iterator[int]:
         program.stdout.close()
 
 
+@pytest.mark.fault(10)
 def test_another_notebook_takes_a_job_up(notebook: Kernel, manager: int, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     try:

@@ -33,7 +33,7 @@ _kinds: list[tuple[type[ev.Event], dict[str, st.SearchStrategy[object]]]] = [
             "functions": texts,
         },
     ),
-    *[(ev.AttemptStarted, {**_attempt, "input": texts})] * 6,
+    *[(ev.AttemptStarted, {**_attempt, "input": texts, "backup": st.booleans()})] * 6,
     *[(ev.Progress, {**_attempt, "records": counts, "bytes": counts})] * 4,
     *[
         (
@@ -45,6 +45,8 @@ _kinds: list[tuple[type[ev.Event], dict[str, st.SearchStrategy[object]]]] = [
                 "bytes_in": counts,
                 "bytes_out": counts,
                 "seconds": st.just(0.5),
+                "bad": st.sampled_from([0, 0, 0, 1, 3]),
+                "saved_s": st.sampled_from([0.0, 14.0]),
             },
         )
     ]
@@ -74,6 +76,24 @@ _kinds: list[tuple[type[ev.Event], dict[str, st.SearchStrategy[object]]]] = [
     (ev.WorkerSuspect, {"worker": workers, "silent_s": st.just(0.4)}),
     (ev.WorkerAlive, {"worker": workers}),
     (ev.WorkerLost, {"worker": workers, "cause": texts}),
+    (ev.WorkerCause, {"worker": workers, "cause": st.just("was killed (SIGKILL)")}),
+    (
+        ev.WorkerBarred,
+        {
+            "worker": workers,
+            "cause": st.sampled_from(["its disk is full", ""]),
+            "seconds": st.sampled_from([0.0, 60.0]),
+        },
+    ),
+    (
+        ev.StoreAdopted,
+        {"worker": workers, "by": workers, "back": st.booleans(), "tasks": st.integers(0, 2)},
+    ),
+    (
+        ev.ManagerRestarted,
+        {"job": jobs, "maps_kept": counts, "maps": counts, "down_s": st.just(0.4)},
+    ),
+    (ev.JobWaits, {"job": jobs, "sentence": st.sampled_from(["", "waiting for map-0", "<i>"])}),
 ]
 
 at = st.integers(0, 100).map(lambda tenths: tenths / 10)

@@ -12,14 +12,14 @@ from rich.console import Console
 from mrkernel.ids import WorkerId, map_task, reduce_task
 from mrkernel.monitor import events as ev
 from mrkernel.monitor.quantities import bytes_text, count_text, names_text, seconds_text
+from mrkernel.monitor.terminal import cluster_renderable, job_renderable
 from mrkernel.monitor.text import (
     Milestones,
     bar_parts,
     bar_text,
     cluster_lines,
-    cluster_renderable,
+    is_troubled,
     job_lines,
-    job_renderable,
     rates_text,
     summary_line,
 )
@@ -164,6 +164,61 @@ def test_milestones_tell_each_line_once_and_wait_for_a_growing_one() -> None:
     assert told[-1] == "   4.20 s  done in 4.2 s"
     assert len(told) == len(set(told))
     assert milestones.tell(view.snapshot()) == []
+
+
+def troubled_view() -> JobView:
+    """w2 was killed, w1 is suspect, the manager was restarted, and records were skipped."""
+    view = view_after(9)
+    for event in (
+        ev.WorkerCause(at=3.1, worker=W2, cause="was killed (SIGKILL)"),
+        ev.WorkerSuspect(at=3.2, worker=W1, silent_s=0.3),
+        ev.ManagerRestarted(at=3.3, job=JOB, maps_kept=1, maps=2, down_s=1.4),
+    ):
+        view.fold(event)
+    return view
+
+
+def test_a_banner_and_the_reason_of_a_death_reach_every_kind_of_text() -> None:
+    picture = troubled_view().snapshot()
+    restarted = "manager restarted after 1.4 s: 1 of 2 maps kept"
+    lines = job_lines(picture, 0)
+    assert lines[1] == f"! {restarted}"
+    assert "✗ w2  1 map · was killed (SIGKILL) at 2.0 s" in lines
+    assert "◐ w1  no heartbeat for 0.3 s · map-1 (attempt 2)" in lines
+    screen = drawn(job_renderable(picture), 100)
+    assert f"! {restarted}" in screen
+    assert "was killed (SIGKILL) at 2.0 s" in screen
+    away = {"kind": "away", "level": "warning", "text": "the manager is gone, looking for it"}
+    cluster = {**ClusterView().snapshot(), "banner": away}
+    assert cluster_lines(cluster)[1] == "! the manager is gone, looking for it"
+    assert "! the manager is gone" in drawn(cluster_renderable(cluster))
+
+
+def test_a_job_that_skipped_records_did_well() -> None:
+    view = view_after(4)
+    view.fold(
+        ev.AttemptFinished(
+            at=2.0, job=JOB, task=map_task(0), attempt=1, worker=W1, records=1, pairs=1,
+            bytes_in=1, bytes_out=1, seconds=1.0, bad=3,
+        )
+    )  # fmt: skip
+    view.fold(ev.JobEnded(at=2.0, job=JOB, outcome="done", sentence=""))
+    picture = view.snapshot()
+    assert summary_line(picture) == "✓ 1.0 s · 3 bad records skipped"
+    assert not is_troubled(picture)
+    assert is_troubled(troubled_view().snapshot())
+
+
+def test_a_log_says_once_that_the_manager_is_gone() -> None:
+    milestones = Milestones()
+    picture = view_after(4).snapshot()
+    milestones.tell(picture)
+    told = []
+    for seconds in ("", " for 1 s", " for 2 s"):
+        text = f"the manager is gone{seconds}, looking for it"
+        banner = {"kind": "away", "level": "warning", "text": text}
+        told += milestones.tell({**picture, "banner": banner})
+    assert told == ["   0.00 s  the manager is gone, looking for it"]
 
 
 def test_rates() -> None:

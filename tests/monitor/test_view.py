@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from events_strategy import JOB, events
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from mrkernel.ids import TaskId, WorkerId, map_task, reduce_task
 from mrkernel.monitor import events as ev
 from mrkernel.monitor.picture import FEED_LIMIT, Json, apply
-from mrkernel.monitor.view import TROUBLES_KEPT, ClusterView, JobView
+from mrkernel.monitor.view import BANNER_S, TROUBLES_KEPT, ClusterView, JobView
 
 W1, W2, W3 = WorkerId("w1"), WorkerId("w2"), WorkerId("w3")
 
@@ -34,7 +35,7 @@ def started(task: TaskId, worker: WorkerId, attempt: int = 1, at: float = 2.0) -
 
 
 def finished(
-    task: TaskId, worker: WorkerId, attempt: int = 1, at: float = 3.0, **fields: int
+    task: TaskId, worker: WorkerId, attempt: int = 1, at: float = 3.0, **fields: Any
 ) -> ev.AttemptFinished:
     sizes = {"records": 10, "pairs": 100, "bytes_in": 1000, "bytes_out": 500, **fields}
     return ev.AttemptFinished(
@@ -63,6 +64,7 @@ class Oracle:
         self.gone: set[str] = set()
         self.troubled: set[str] = set()
         self.over = False
+        self.slots: dict[str, int] = {}
 
     def end(self, task: str, attempt: int) -> bool:
         self.running.pop((task, attempt), None)
@@ -74,6 +76,11 @@ class Oracle:
         if self.over or getattr(e, "job", JOB) not in (JOB, None):
             return
         match e:
+            case ev.WorkerJoined():
+                self.slots.setdefault(e.worker, e.slots)
+            case ev.StoreAdopted(back=True):
+                if e.worker not in self.slots:  # never announced: it is another now
+                    self.gone.add(e.worker)
             case ev.AttemptStarted():
                 key = (e.task, e.attempt)
                 if e.worker in self.gone:
@@ -114,6 +121,9 @@ class Oracle:
         maps = [e for task, e in self.done.items() if task.startswith("map")]
         reduces = [e for task, e in self.done.items() if task.startswith("reduce")]
         live = [(task, *rest) for (task, _), rest in self.running.items()]
+        # What is handed to a worker beyond its slots waits there.
+        on = {w: [row for row in live if row[1] == w] for w in {row[1] for row in live}}
+        active = [row for w, rows in on.items() for row in rows[: self.slots.get(w)]]
         live_maps = [row for row in live if row[0].startswith("map")]
         live_reduces = [row for row in live if row[0].startswith("reduce")]
         again = self.troubled - set(self.done)
@@ -123,9 +133,18 @@ class Oracle:
             "pairs": sum(e.pairs for e in maps),
             "groups": sum(e.records for e in reduces),
             "fetched": sum(e.bytes_in for e in reduces) + sum(row[3] for row in live_reduces),
-            "map": (len(maps), len(live_maps), sum(task[0] == "m" for task in again)),
-            "reduce": (len(reduces), len(live_reduces), sum(task[0] == "r" for task in again)),
-            "on": {w: sum(row[1] == w for row in live) for w in {row[1] for row in live}},
+            "bad": sum(e.bad for e in self.done.values()),
+            "map": (
+                len(maps),
+                sum(row[0][0] == "m" for row in active),
+                sum(task[0] == "m" for task in again),
+            ),
+            "reduce": (
+                len(reduces),
+                sum(row[0][0] == "r" for row in active),
+                sum(task[0] == "r" for task in again),
+            ),
+            "on": {w: len(rows) for w, rows in on.items()},
         }
 
 
@@ -142,7 +161,7 @@ def test_counts_are_exact_in_any_order(story: list[ev.Event]) -> None:
         for phase in ("map", "reduce")
     }
     running = {name: len(row["tasks"]) for name, row in picture["workers"].items() if row["tasks"]}
-    names = ("records", "bytes", "pairs", "groups")
+    names = ("records", "bytes", "pairs", "groups", "bad")
     assert {
         **{name: picture[name] for name in names},
         "fetched": picture["shuffle"]["done"],
@@ -413,8 +432,178 @@ def test_the_clusters_workers_and_jobs() -> None:
 
 def test_suspect_and_back() -> None:
     view = fold(accepted(), ev.WorkerSuspect(at=2.0, worker=W1, silent_s=0.4))
-    assert view.snapshot()["workers"]["w1"]["cause"] == "no beat for 0.40 s"
+    assert view.snapshot()["workers"]["w1"]["cause"] == "no heartbeat for 0.4 s"
     view.fold(ev.WorkerAlive(at=2.5, worker=W1))
     row = view.snapshot()["workers"]["w1"]
     assert (row["state"], row["cause"]) == ("alive", "")
-    assert texts(view)[-2:] == ["w1 is suspect: no beat for 0.40 s", "w1 beats again"]
+    assert texts(view)[-2:] == ["w1 is suspect: no heartbeat for 0.4 s", "w1 beats again"]
+
+
+def lost(worker: WorkerId = W2, at: float = 3.0, cause: str = "connection reset") -> ev.WorkerLost:
+    return ev.WorkerLost(at=at, worker=worker, cause=cause)
+
+
+def test_the_reason_of_a_death_replaces_its_first_sign() -> None:
+    view = fold(accepted(), started(map_task(3), W2), lost())
+    before = view.snapshot()
+    assert before["workers"]["w2"]["end"] == "died"
+    view.take_delta()
+    view.fold(started(map_task(3), W1, attempt=2))
+    view.fold(ev.WorkerCause(at=3.1, worker=W2, cause="was killed (SIGKILL)"))
+    delta = view.take_delta()
+    assert delta is not None
+    after = apply({**before, "seq": delta["seq"] - 1}, delta)
+    assert after["feed"][-1]["text"] == "w2 was killed (SIGKILL): map-3 → w1; cost 1.0 s of work"
+    assert len(after["feed"]) == len(before["feed"])
+    row = after["workers"]["w2"]
+    assert (row["state"], row["end"], row["cause"]) == ("dead", "was killed (SIGKILL)", "")
+
+
+@pytest.mark.parametrize(
+    ("cause", "why", "sentence"),
+    [
+        ("connection reset", "was killed (SIGKILL)", "w2 was killed (SIGKILL)"),
+        ("connection reset", "ended with status 3", "w2 ended with status 3"),
+        ("was killed (SIGKILL)", "", "w2 was killed (SIGKILL)"),
+        ("connection reset", "", "w2 died (connection reset)"),
+        ("no heartbeat for 2.0 s", "", "w2 died (no heartbeat for 2.0 s)"),
+    ],
+)
+@pytest.mark.parametrize("early", [False, True])
+def test_each_way_to_die_has_its_sentence_in_both_pictures(
+    cause: str, why: str, sentence: str, early: bool
+) -> None:
+    events = [lost(cause=cause)]
+    if why:
+        events.insert(0 if early else 1, ev.WorkerCause(at=3.0, worker=W2, cause=why))
+    cluster = ClusterView()
+    for event in [joined(W2), *events]:
+        cluster.fold(event)
+    assert cluster.snapshot()["feed"][-1]["text"] == sentence
+    assert texts(fold(accepted(), *events))[-1] == sentence
+
+
+def test_a_worker_that_gets_no_work_says_why_until_it_does() -> None:
+    view = fold(
+        accepted(), ev.WorkerBarred(at=2.0, worker=W1, cause="its disk is full", seconds=60.0)
+    )
+    row = view.snapshot()["workers"]["w1"]
+    assert (row["state"], row["cause"]) == ("barred", "no new work for 60 s: its disk is full")
+    assert texts(view)[-1] == "w1 gets no new work for 60 s: its disk is full"
+    view.fold(ev.WorkerSuspect(at=3.0, worker=W1, silent_s=0.31))
+    assert view.snapshot()["workers"]["w1"]["state"] == "suspect"
+    view.fold(ev.WorkerAlive(at=3.1, worker=W1))
+    assert view.snapshot()["workers"]["w1"]["state"] == "barred"
+    view.fold(ev.WorkerBarred(at=62.0, worker=W1, cause=""))
+    row = view.snapshot()["workers"]["w1"]
+    assert (row["state"], row["cause"]) == ("alive", "")
+    assert texts(view)[-1] == "w1 gets work again"
+
+
+def test_a_backup_is_one_line_that_says_whether_it_won() -> None:
+    def backup(task: TaskId) -> ev.AttemptStarted:
+        return ev.AttemptStarted(
+            at=3.0, job=JOB, task=task, attempt=2, worker=W3, input="a.txt", backup=True
+        )
+
+    view = fold(accepted(), *(started(map_task(n), W2) for n in range(3)))
+    for n in range(3):
+        view.fold(backup(map_task(n)))
+    assert texts(view)[-3:] == [f"backup of map-{n} on w3" for n in range(3)]
+    assert [task["backup"] for task in view.snapshot()["workers"]["w3"]["tasks"]] == [True] * 3
+    view.fold(finished(map_task(0), W3, attempt=2, saved_s=14.0))
+    view.fold(finished(map_task(1), W2))
+    view.fold(finished(map_task(2), W3, attempt=2))
+    assert texts(view)[-3:] == [
+        "backup of map-0 on w3 won: saved 14.0 s",
+        "backup of map-1 on w3: w2 was faster",
+        "backup of map-2 on w3 won",
+    ]
+    assert view.snapshot()["moved"] == 0
+
+
+def test_map_output_that_outlives_its_worker_is_told_with_the_death() -> None:
+    kept = ev.StoreAdopted(at=3.1, worker=W2, by=W1, tasks=12)
+    view = fold(accepted(), started(map_task(3), W2), lost(), kept)
+    assert texts(view)[-1] == (
+        "w2 died (connection reset): map-3 lost; 12 finished tasks kept: w1 serves their output; "
+        "cost 1.0 s of work"
+    )
+    alone = ClusterView()
+    alone.fold(kept)
+    assert alone.snapshot()["feed"][-1]["text"] == (
+        "12 finished tasks of w2 kept: w1 serves its map output"
+    )
+    none = fold(accepted(), ev.StoreAdopted(at=3.1, worker=W2, by=W1))
+    assert not any("kept" in text for text in texts(none))
+
+
+def test_adopted_output_may_still_be_lost() -> None:
+    view = fold(
+        accepted(),
+        finished(map_task(0), W2),
+        lost(),
+        ev.StoreAdopted(at=3.0, worker=W2, by=W1, tasks=1),
+        ev.OutputLost(at=4.0, job=JOB, worker=W2, tasks=(map_task(0),)),
+    )
+    assert texts(view)[-1] == (
+        "w2 died (connection reset); 1 finished task runs again; cost 1.0 s of work"
+    )
+
+
+def test_after_a_restart_the_picture_is_as_before_but_for_what_ran() -> None:
+    before = fold(
+        accepted(), finished(map_task(0), W1), finished(map_task(1), W2), started(map_task(2), W1)
+    )
+    # A new manager knows no worker until it comes back under a new name.
+    again = fold(accepted(), finished(map_task(0), W1), finished(map_task(1), W2), workers=())
+    again.fold(ev.ManagerRestarted(at=4.0, job=JOB, maps_kept=2, maps=4, down_s=0.4))
+    again.fold(joined(W3))
+    again.fold(ev.StoreAdopted(at=4.1, worker=W1, by=W3, back=True, tasks=1))
+    old, new = before.snapshot(), again.snapshot()
+    sums = ("records", "bytes", "pairs", "started", "name", "shuffle")
+    assert {name: new[name] for name in sums} == {name: old[name] for name in sums}
+    assert new["map"] == {**old["map"], "running": 0}
+    assert new["restarts"] == 1
+    text = "manager restarted after 0.40 s: 2 of 4 maps kept"
+    assert new["banner"] == {"kind": "restarted", "level": "info", "text": text}
+    assert texts(again)[-3:] == [
+        text, "w3 joined with 2 slots", "w1 is back as w3: 1 finished task of w1 kept",
+    ]  # fmt: skip
+    states = {name: (row["state"], row["end"]) for name, row in new["workers"].items()}
+    assert states == {"w1": ("retired", "is w3 now"), "w2": ("unknown", ""), "w3": ("alive", "")}
+    assert (new["slots"], new["lost_workers"]) == (2, 0)
+    again.fold(finished(map_task(2), W3, at=4.0 + BANNER_S))
+    assert again.snapshot()["banner"] is None
+
+
+def test_a_wait_is_said_to_everybody_until_it_is_over() -> None:
+    why = "waiting for map-4 on w2: no record for 10 s"
+    view = fold(accepted(), ev.JobWaits(at=12.0, job=JOB, sentence=why))
+    assert view.snapshot()["banner"] == {"kind": "waits", "level": "warning", "text": why}
+    assert texts(view)[-1] == why
+    view.fold(ev.JobWaits(at=15.0, job=JOB, sentence=""))
+    assert view.snapshot()["banner"] is None
+    assert texts(view)[-1] == f"{why}; it went on after 3.0 s"
+
+
+def test_skipped_records_are_counted_and_named_by_task() -> None:
+    view = fold(accepted(), finished(map_task(0), W1, bad=2), finished(map_task(1), W2, bad=1))
+    assert view.snapshot()["bad"] == 3
+    assert texts(view)[-1] == "3 bad records skipped: map-0, map-1"
+    view.fold(ev.OutputLost(at=4.0, job=JOB, worker=W2, tasks=(map_task(1),)))
+    assert view.snapshot()["bad"] == 2
+
+
+def test_what_waits_for_a_slot_does_not_count_as_running() -> None:
+    view = fold(accepted(maps=5), *(started(map_task(n), W1) for n in range(3)))
+    picture = view.snapshot()
+    assert picture["map"]["running"] == 2
+    assert len(picture["workers"]["w1"]["tasks"]) == 3
+    view.fold(finished(map_task(0), W1))
+    assert view.snapshot()["map"]["running"] == 2
+    cluster = ClusterView()
+    cluster.fold(joined(W1))
+    for n in range(3):
+        cluster.fold(started(map_task(n), W1))
+    assert cluster.snapshot()["busy"] == 2

@@ -164,7 +164,8 @@ def test_it_says_what_the_python_side_says(page: Any) -> None:
         there = page.evaluate(
             """([first, deltas]) => {
               const p = deltas.reduce(view.apply, first), phases = ["map", "shuffle", "reduce"];
-              return [p, view.lossesText(p), view.ratesText(p), view.elapsed(p),
+              return [p, view.lossesText(p), view.isTroubled(p), view.ratesText(p),
+                      view.elapsed(p),
                       phases.map((f) => view.barText(p, f)),
                       phases.map((f) => view.barParts(p, f))];
             }""",
@@ -172,13 +173,14 @@ def test_it_says_what_the_python_side_says(page: Any) -> None:
         )
         phases = text.PHASES
         assert there[0] == json.loads(json.dumps(picture))
-        assert there[1:5] == [
+        assert there[1:6] == [
             text.losses_text(picture),
+            text.is_troubled(picture),
             text.rates_text(picture),
             pytest.approx(text.elapsed_s(picture)),
             [text.bar_text(picture, phase) for phase in phases],
         ]
-        assert there[5] == [pytest.approx(text.bar_parts(picture, phase)) for phase in phases]
+        assert there[6] == [pytest.approx(text.bar_parts(picture, phase)) for phase in phases]
 
     compare()
 
@@ -218,6 +220,49 @@ def test_it_is_compact_opens_itself_at_a_loss_and_folds_in_the_end(page: Any) ->
     page.evaluate("(p) => hear(p)", {"delta": view.take_delta()})
     assert page.locator(".mrk-card").bounding_box()["height"] <= 45
     assert "4.2 s" in page.inner_text(".mrk-facts")
+
+
+def test_the_banner_is_seen_in_the_compact_view_and_goes(page: Any) -> None:
+    view = running()
+    begin(page, {"snapshot": view.snapshot()})
+    assert not page.is_visible(".mrk-banner")
+    view.fold(ev.JobWaits(at=12.0, job=JOB, sentence="waiting for map-0 on w2: <b>it hangs</b>"))
+    page.evaluate("(p) => hear(p)", {"delta": view.take_delta()})
+    assert page.inner_text(".mrk-banner") == "waiting for map-0 on w2: <b>it hangs</b>"
+    assert not page.is_visible(".mrk-table")
+    view.fold(ev.JobWaits(at=13.0, job=JOB, sentence=""))
+    page.evaluate("(p) => hear(p)", {"delta": view.take_delta()})
+    assert not page.is_visible(".mrk-banner")
+
+
+def test_each_state_of_a_worker_looks_its_own(page: Any) -> None:
+    view = running()
+    backup = ev.AttemptStarted(
+        at=2.0, job=JOB, task=map_task(0), attempt=2, worker=W1, input="a", backup=True
+    )
+    for event in (
+        ev.WorkerSuspect(at=2.0, worker=W2, silent_s=0.3),
+        backup,
+        ev.WorkerJoined(at=2.0, worker=WorkerId("w3"), host="h", pid=3, slots=1),
+        ev.WorkerLost(at=2.1, worker=WorkerId("w3"), cause="connection reset"),
+        ev.WorkerCause(at=2.2, worker=WorkerId("w3"), cause="was killed (SIGKILL)"),
+        ev.WorkerJoined(at=2.0, worker=WorkerId("w4"), host="h", pid=4, slots=1),
+        ev.WorkerBarred(at=2.3, worker=WorkerId("w4"), cause="its disk is full", seconds=60.0),
+    ):
+        view.fold(event)
+    begin(page, {"snapshot": view.snapshot()})
+    rows = {name: page.locator(f"tr:has(b:text-is('{name}'))") for name in ("w1", "w2", "w3", "w4")}
+    said = {name: row.inner_text() for name, row in rows.items()}
+    assert "map-0 · backup" in said["w1"]
+    assert "no heartbeat for 0.3 s" in said["w2"]
+    assert "was killed (SIGKILL) at 1.1 s" in said["w3"]
+    assert "no new work for 60 s: its disk is full" in said["w4"]
+    colours = {
+        name: row.locator(".mrk-note").evaluate("(e) => getComputedStyle(e).color")
+        for name, row in rows.items()
+    }
+    assert colours["w2"] == colours["w4"] != colours["w3"]
+    assert page.locator("[data-again=true]").count() == 0
 
 
 def test_the_toggle_is_a_button_and_its_reader_decides(page: Any) -> None:

@@ -5,6 +5,7 @@
 const FEED_LIMIT = 200;
 const SIGNS = { waiting: "·", running: "▶", done: "✓", failed: "✗", cancelled: "■" };
 const PHASES = ["map", "shuffle", "reduce"];
+const HERE = ["alive", "suspect", "barred"]; // states of workers that are there
 
 // ---- Numbers and sentences: as monitor/quantities.py and monitor/text.py write them -------------
 
@@ -52,10 +53,17 @@ export function elapsed(picture, now) {
 export function lossesText(picture) {
   const parts = [];
   if (picture.lost_workers) parts.push(`${plural(picture.lost_workers, "worker")} lost`);
+  if (picture.restarts) parts.push("manager restarted");
   if (picture.failed) parts.push(`${plural(picture.failed, "attempt")} failed`);
   if (picture.moved) parts.push(`${plural(picture.moved, "task")} moved`);
   if (picture.redone) parts.push(`${plural(picture.redone, "task")} redone`);
+  if (picture.bad) parts.push(`${plural(picture.bad, "bad record")} skipped`);
   return parts.join(", ");
+}
+
+// Records that were skipped were meant to be.
+export function isTroubled(picture) {
+  return ["lost_workers", "restarts", "failed", "moved", "redone"].some((name) => picture[name]);
 }
 
 export function ratesText(picture) {
@@ -197,21 +205,21 @@ class WorkerTable {
   }
 
   fill(entry, row, picture) {
-    const gone = row.state === "dead" || row.state === "retired";
+    const here = HERE.includes(row.state);
     const over = picture.ended !== null && picture.ended !== undefined;
     mark(entry.tr, "data-state", row.state);
-    mark(entry.tr, "data-idle", !gone && !over && !row.tasks.length);
-    say(entry.state, row.state === "alive" ? "" : ` ${row.state}`);
+    mark(entry.tr, "data-idle", here && !over && !row.cause && !row.tasks.length);
+    say(entry.state, row.state === "alive" || row.state === "unknown" ? "" : ` ${row.state}`);
     if (row.host) entry.th.title = `${row.host}, process ${row.pid}, ${plural(row.slots, "slot")}`;
     say(entry.did, doneText(row));
-    say(entry.load, gone || over || !row.memory ? "" : `${row.cpu} % · ${bytesText(row.memory)}`);
+    say(entry.load, !here || over || !row.memory ? "" : `${row.cpu} % · ${bytesText(row.memory)}`);
     let note = "";
-    if (gone) {
+    if (row.end) {
       const at = typeof picture.started === "number" && row.lost_at !== null ? ` at ${secondsText(row.lost_at - picture.started)}` : "";
-      note = `${row.state === "dead" ? "died" : "left"}${at}: ${row.cause}`;
-    } else if (row.state === "suspect") note = row.cause;
-    else if (over) note = row.bytes ? `${bytesText(row.bytes)} read` : "";
-    else if (!row.tasks.length) note = "idle";
+      note = `${row.end}${at}${row.cause ? ": " : ""}${row.cause}`;
+    } else if (over) note = row.bytes ? `${bytesText(row.bytes)} read` : "";
+    else if (row.cause) note = row.cause;
+    else if (!row.tasks.length) note = here ? "idle" : "not here";
     else if (row.more) note = `${row.tasks.length + row.more} running`;
     say(entry.note, note);
     const tasks = over ? [] : row.tasks;
@@ -220,12 +228,13 @@ class WorkerTable {
     tasks.forEach((task, i) => {
       const chip = entry.tasks[i];
       const part = task.part ? ` ${Math.round(task.part * 100)} %` : "";
-      const again = task.attempt > 1 ? ` · attempt ${task.attempt}` : "";
+      let again = task.attempt > 1 ? ` · attempt ${task.attempt}` : "";
+      if (task.backup) again = " · backup";
       say(chip, `${task.task}${part}${again}`);
       mark(chip, "data-phase", /(^| )reduce-\d+$/.test(task.task) ? "reduce" : "map");
-      mark(chip, "data-again", task.attempt > 1);
+      mark(chip, "data-again", task.attempt > 1 && !task.backup);
       // A worker is handed its next task before it has a slot for it.
-      const waits = i >= row.slots;
+      const waits = row.slots > 0 && i >= row.slots;
       mark(chip, "data-waits", waits);
       chip.style.setProperty("--mrk-part", `${Math.round((task.part ?? 0) * 100)}%`);
       chip.title = [waits ? "waits here for a free slot" : "", task.input].filter(Boolean).join(": ");
@@ -273,6 +282,20 @@ class FeedList {
   }
 }
 
+// What everybody must see now: the manager is away, was restarted, or nothing goes on.
+class Banner {
+  constructor(parent) {
+    this.node = make("div", "mrk-banner", parent);
+  }
+
+  draw(banner) {
+    show(this.node, banner !== null);
+    if (banner === null) return;
+    mark(this.node, "data-level", banner.level);
+    say(this.node, banner.text);
+  }
+}
+
 class JobPane {
   constructor(root) {
     this.root = root;
@@ -286,6 +309,7 @@ class JobPane {
     this.facts = make("span", "mrk-facts", head);
     this.loss = make("span", "mrk-loss", head);
     this.side = make("span", "mrk-side", head);
+    this.banner = new Banner(this.card);
     this.barBox = make("div", "mrk-bars", this.card);
     this.bars = Object.fromEntries(PHASES.map((phase) => [phase, this.addBar(phase)]));
     this.why = make("div", "mrk-why", this.card);
@@ -298,7 +322,8 @@ class JobPane {
     make("div", "mrk-title", right).textContent = "What happened";
     this.feed = new FeedList(right);
     const foot = make("div", "mrk-foot", this.body);
-    for (const [fill, word] of [["done", "done"], ["begun", "running or ready"], ["again", "lost or failed"]]) {
+    const keys = { done: "done", begun: "running or ready", again: "lost or failed", retry: "tried again", quiet: "suspect" };
+    for (const [fill, word] of Object.entries(keys)) {
       make("span", "mrk-key", foot, { "data-fill": fill }).textContent = word;
     }
     this.from = make("span", "mrk-from", foot);
@@ -325,10 +350,11 @@ class JobPane {
     this.picture = picture;
     const over = picture.ended !== null;
     const losses = lossesText(picture);
-    const trouble = picture.state === "failed" || (!over && losses !== "");
+    const troubled = isTroubled(picture);
+    const trouble = picture.state === "failed" || (!over && troubled);
     this.open = this.choice ?? trouble;
     mark(this.root, "data-state", picture.state);
-    mark(this.root, "data-trouble", picture.state === "failed" || losses !== "");
+    mark(this.root, "data-trouble", picture.state === "failed" || troubled);
     mark(this.card, "aria-label", `MapReduce job ${picture.name}`);
     mark(this.toggle, "aria-expanded", this.open);
     mark(this.toggle, "aria-label", this.open ? "Hide workers and events" : "Show workers and events");
@@ -337,10 +363,11 @@ class JobPane {
     say(this.chip, `${SIGNS[picture.state]} ${picture.state}`);
     say(this.loss, losses);
     show(this.loss, losses !== "");
-    const here = Object.values(picture.workers).filter((row) => row.state === "alive" || row.state === "suspect");
+    const here = Object.values(picture.workers).filter((row) => HERE.includes(row.state));
     say(this.side, over ? "" : `${plural(here.length, "worker")} · ${plural(picture.slots, "slot")}`);
     this.tick();
 
+    this.banner.draw(picture.banner);
     show(this.barBox, !over || this.open);
     for (const phase of PHASES) this.drawBar(picture, phase);
     say(this.why, picture.sentence);
@@ -352,7 +379,8 @@ class JobPane {
       say(this.from, picture.functions);
     }
     const last = picture.feed.findLast((line) => line.level === "error");
-    say(this.said, over ? `${picture.name} ${picture.state}. ${losses} ${picture.sentence}` : (last?.text ?? ""));
+    const news = picture.banner?.kind === "away" ? "the manager is gone" : (picture.banner?.text ?? last?.text ?? "");
+    say(this.said, over ? `${picture.name} ${picture.state}. ${losses} ${picture.sentence}` : news);
   }
 
   drawBar(picture, phase) {
@@ -395,6 +423,7 @@ class ClusterPane {
     this.facts = make("span", "mrk-facts", head);
     this.loss = make("span", "mrk-loss", head);
     this.side = make("span", "mrk-side", head);
+    this.banner = new Banner(this.card);
     const body = make("div", "mrk-body", this.card);
     const left = make("div", "mrk-pane", body);
     make("div", "mrk-title", left).textContent = "Workers";
@@ -406,14 +435,15 @@ class ClusterPane {
 
   draw(picture) {
     const states = Object.values(picture.workers).map((row) => row.state);
-    const here = states.filter((state) => state === "alive" || state === "suspect").length;
+    const here = states.filter((state) => HERE.includes(state)).length;
     const dead = states.filter((state) => state === "dead").length;
     say(this.name, plural(here, "worker"));
-    say(this.facts, `${plural(picture.slots, "slot")}, ${Math.min(picture.busy, picture.slots)} busy`);
+    say(this.facts, `${plural(picture.slots, "slot")}, ${picture.busy} busy`);
     say(this.loss, dead ? `${dead} lost` : "");
     show(this.loss, dead > 0);
     const running = Object.values(picture.jobs).filter((job) => job.ended === null);
     say(this.side, running.length ? running.map((job) => job.name).join(", ") : "no job running");
+    this.banner.draw(picture.banner);
     this.workers.draw(picture);
     this.feed.draw(picture);
   }

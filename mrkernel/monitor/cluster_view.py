@@ -1,0 +1,153 @@
+"""Folds events into the picture of a cluster: its workers and jobs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mrkernel.ids import WorkerId
+from mrkernel.monitor import events as ev
+from mrkernel.monitor.picture import Json
+from mrkernel.monitor.workers import HERE, TASKS_SHOWN, WorkersDraft, adoption_text
+
+
+class ClusterView(WorkersDraft):
+    """The workers of a cluster and the jobs it runs.
+
+    Fields: ``wall at slots busy jobs banner``, jobs being ``{id: {name state started ended}}`` of
+    those not forgotten, and banner None here: readers set it. Rows: ``workers`` as in a job's
+    picture, a task named ``"<job name> <task>"``.
+
+    Args:
+        wall: seconds to add to ``at`` for Unix time.
+    """
+
+    kind = "cluster"
+    collections = ("workers",)
+
+    def __init__(self, *, wall: float = 0.0) -> None:
+        super().__init__(wall)
+        self._jobs: dict[str, Json] = {}
+        self._over: set[tuple[str, str, int]] = set()
+        self._deaths: dict[str, int] = {}  #: worker → its line in the feed
+        self._handlers |= {
+            ev.JobAccepted: self._job_accepted,
+            ev.JobEnded: self._job_ended,
+            ev.JobForgotten: self._job_forgotten,
+            ev.AttemptStarted: self._attempt_started,
+            ev.AttemptFinished: self._attempt_finished,
+            ev.AttemptFailed: self._attempt_over,
+            ev.AttemptLost: self._attempt_over,
+            ev.Noted: self._noted,
+        }
+
+    def fold(self, event: ev.Event) -> None:
+        """Take in one event; any order is fine, unknown kinds are passed over."""
+        handler = self._handlers.get(type(event))
+        if handler is None:
+            return
+        if event.at > self._at:
+            self._at = event.at
+        self._changed = True
+        handler(event)
+
+    def workers(self) -> dict[WorkerId, ev.WorkerJoined]:
+        """The workers not gone, as they would announce themselves: to begin a ``JobView`` with."""
+        return {
+            WorkerId(name): ev.WorkerJoined(
+                at=row.beat, worker=WorkerId(name), host=row.host, pid=row.pid, slots=row.slots
+            )
+            for name, row in self._workers.items()
+            if row.state in HERE
+        }
+
+    def fields(self) -> Json:
+        """The picture's plain fields."""
+        here = [row for row in self._workers.values() if not row.gone]
+        return {
+            "wall": self._wall,
+            "at": round(self._at, 3),
+            "slots": sum(row.slots for row in here),
+            "busy": sum(1 for row in here for _ in row.in_slots()),
+            "jobs": dict(self._jobs),
+            "banner": None,
+        }
+
+    def keys(self, collection: str) -> Iterable[str]:
+        """The workers, in the order they joined."""
+        return self._workers
+
+    def row(self, collection: str, key: str) -> Json | None:
+        """One worker."""
+        worker = self._workers[key]
+        shown = [
+            {"task": f"{name} {key[1]}", "attempt": key[2]}
+            for key, name in list(worker.running.items())[:TASKS_SHOWN]
+        ]
+        return {**worker.row(), "tasks": shown, "more": max(0, len(worker.running) - TASKS_SHOWN)}
+
+    def _job_accepted(self, event: ev.JobAccepted) -> None:
+        self._jobs[event.job] = {
+            "name": event.name, "state": "running", "started": event.at, "ended": None,
+        }  # fmt: skip
+
+    def _job_ended(self, event: ev.JobEnded) -> None:
+        job = self._jobs.get(event.job)
+        if job is not None:
+            self._jobs[event.job] = {**job, "state": event.outcome, "ended": event.at}
+        for name, worker in self._workers.items():
+            for key in [key for key in worker.running if key[0] == event.job]:
+                del worker.running[key]
+                self._touched["workers"][name] = None
+        self._over = {key for key in self._over if key[0] != event.job}
+
+    def _job_forgotten(self, event: ev.JobForgotten) -> None:
+        self._jobs.pop(event.job, None)
+
+    def _attempt_started(self, event: ev.AttemptStarted) -> None:
+        key = (event.job, event.task, event.attempt)
+        job = self._jobs.get(event.job)
+        if key in self._over or (job is not None and job["ended"] is not None):
+            self._over.discard(key)
+            return
+        worker = self._worker(event.worker)
+        if not worker.gone:
+            worker.running[key] = event.job if job is None else job["name"]
+
+    def _attempt_over(self, event: ev.AttemptFinished | ev.AttemptFailed | ev.AttemptLost) -> None:
+        key = (event.job, event.task, event.attempt)
+        worker = self._worker(event.worker)
+        if key in worker.running:
+            del worker.running[key]
+        elif not worker.gone and self._jobs.get(event.job, _OVER)["ended"] is None:
+            self._over.add(key)  # its start comes late, or never: dropped when the job ends
+
+    def _attempt_finished(self, event: ev.AttemptFinished) -> None:
+        self._attempt_over(event)
+        self._workers[event.worker].credit(event)
+
+    def _noted(self, event: ev.Noted) -> None:
+        if event.job is None:
+            self.feed.add(event.at, event.level, event.sentence)
+
+    def _worker_lost(self, event: ev.WorkerLost) -> None:
+        super()._worker_lost(event)
+        worker = self._workers[event.worker]
+        worker.running.clear()
+        if worker.life == "retired":
+            self.feed.add(event.at, "info", f"{event.worker} left")
+        else:
+            text = f"{event.worker} {worker.why or f'died ({event.cause})'}"
+            self._deaths[event.worker] = self.feed.add(event.at, "error", text)
+
+    def _worker_cause(self, event: ev.WorkerCause) -> None:
+        super()._worker_cause(event)
+        if event.worker in self._deaths:
+            self.feed.edit(self._deaths[event.worker], "error", f"{event.worker} {event.cause}")
+
+    def _store_adopted(self, event: ev.StoreAdopted) -> None:
+        super()._store_adopted(event)
+        if text := adoption_text(event):
+            self.feed.add(event.at, "info", text)
+
+
+_OVER: Json = {"ended": 0.0}
