@@ -18,7 +18,7 @@ $(shell rm -f $(VENV)/.installed-*)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo lab test check format bench soak clean
+.PHONY: help demo lab test check format bench soak faults clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -44,8 +44,11 @@ format: $(VENV)/.installed-check  ## format the sources and fix what ruff can fi
 bench: $(VENV)/.installed-test  ## the figures, each as a ratio within one run
 	$(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(VENV)/.installed-test  ## the long tests
-	$(BIN)/python -m pytest -m soak $(if $(ARGS),$(ARGS),tests)
+soak: $(VENV)/.installed-test  ## the long tests: chaos, simulation, faults; hours
+	$(BIN)/python -m tests.soak.long $(ARGS)
+
+faults: $(VENV)/.installed-test  ## run the tests of the fault table and write docs/faults.md
+	$(BIN)/python tests/faults.py $(ARGS)
 
 clean:  ## remove .venv, caches and build products; never data
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchdata

@@ -27,6 +27,17 @@ from benchmarks.table import Row, render
 
 FIGURES = ("cold-start", "small-job", "empty-tasks", "word-count", "lost-worker")
 LARGE = ("memory", "splits")
+FAULTS = (
+    "hand-over",
+    "frozen",
+    "lost-task",
+    "one-of-four",
+    "slow-worker",
+    "backup-waste",
+    "restarts",
+    "manager-cpu",
+    "false-deaths",
+)
 SIX = tuple(job for job in JOBS if job != "group-large")
 
 
@@ -39,10 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a smoke run: small, judges nothing")
     parser.add_argument(
-        "--only", choices=(*FIGURES, *LARGE, *JOBS), action="append", help="this one (repeatable)"
+        "--only",
+        choices=(*FIGURES, *FAULTS, *LARGE, *JOBS),
+        action="append",
+        help="this one (repeatable)",
     )
     parser.add_argument(
         "--large", action="store_true", help="also what takes minutes: memory, splits, group-large"
+    )
+    parser.add_argument("--faults", action="store_true", help="what faults cost, instead: minutes")
+    parser.add_argument(
+        "--every-record",
+        action="store_true",
+        help="restarts: a manager killed at every boundary of the journal's records",
+    )
+    parser.add_argument(
+        "--minutes", type=float, metavar="M", help="false-deaths: how long; 5 if it is not said"
     )
     parser.add_argument(
         "--peers", action="store_true", help="the six jobs beside every peer that is installed"
@@ -75,9 +98,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = replace(plan, job_s=chosen.budget)
     if chosen.timeout is not None:
         plan = replace(plan, timeout_s=chosen.timeout)
-    wanted = chosen.only or (*FIGURES, *(chosen.large * LARGE), *(JOBS if chosen.large else SIX))
+    if chosen.every_record:
+        plan = replace(plan, restarts=None)
+    if chosen.minutes is not None:
+        plan = replace(plan, deaths_s=60 * chosen.minutes)
+    wanted = (
+        chosen.only
+        or (chosen.faults and FAULTS)
+        or (*FIGURES, *(chosen.large * LARGE), *(JOBS if chosen.large else SIX))
+    )
     rows = []
-    for row in chain(_rows(plan, wanted), _large(plan, wanted, chosen)):
+    for row in chain(_rows(plan, wanted), _faults(plan, wanted), _large(plan, wanted, chosen)):
         rows.append(row)
         _say(f"{row.figure}: {row.ours}")
     jobs, notes, wrong = _jobs(plan, [name for name in JOBS if name in wanted], chosen)
@@ -147,6 +178,26 @@ def _rows(plan: Plan, figures: Sequence[str]) -> Iterator[Row]:
         from benchmarks.text import make_text
 
         yield from lost_worker.measure(plan, make_text(plan.megabytes))
+
+
+def _faults(plan: Plan, wanted: Sequence[str]) -> Iterator[Row]:
+    """What faults cost."""
+    from benchmarks import false_deaths, hand_over, manager_cpu, recovery, restarts
+
+    figures = {
+        "hand-over": hand_over.killed,
+        "frozen": hand_over.frozen,
+        "lost-task": recovery.lost_task,
+        "one-of-four": recovery.one_of_four,
+        "slow-worker": recovery.slow_worker,
+        "backup-waste": recovery.backup_waste,
+        "restarts": restarts.measure,
+        "manager-cpu": manager_cpu.measure,
+        "false-deaths": false_deaths.measure,
+    }
+    for name in FAULTS:
+        if name in wanted:
+            yield from figures[name](plan)
 
 
 def _large(plan: Plan, wanted: Sequence[str], chosen: argparse.Namespace) -> Iterator[Row]:

@@ -20,6 +20,13 @@ class Plan:
         share: of the six jobs' inputs; 1 is the real size.
         job_s: seconds the rounds of one of the six jobs may take.
         timeout_s: of one run of one contestant there.
+        hand_overs: workers killed to see how soon their tasks go on elsewhere; a quarter as many
+            are frozen.
+        second_tasks: how many tasks of how many seconds one process of which is killed.
+        recovery_tasks: the same of the jobs of which a worker is killed, or slow.
+        recovery_s: seconds the rounds of one of these may take.
+        restarts: managers killed; None: one at every boundary of the journal's records.
+        deaths_s: seconds without a false death.
     """
 
     judged: bool
@@ -35,6 +42,12 @@ class Plan:
     share: float
     job_s: float
     timeout_s: float
+    hand_overs: int
+    second_tasks: tuple[int, float]
+    recovery_tasks: tuple[int, float]
+    recovery_s: float
+    restarts: int | None
+    deaths_s: float
 
 
 WHOLE = Plan(
@@ -51,6 +64,12 @@ WHOLE = Plan(
     share=1.0,
     job_s=30,
     timeout_s=150,
+    hand_overs=200,
+    second_tasks=(40, 1.0),
+    recovery_tasks=(120, 0.2),
+    recovery_s=90,
+    restarts=200,
+    deaths_s=300,
 )
 
 QUICK = Plan(
@@ -67,4 +86,10 @@ QUICK = Plan(
     share=0.02,
     job_s=4,
     timeout_s=30,
+    hand_overs=4,
+    second_tasks=(8, 0.2),
+    recovery_tasks=(24, 0.1),
+    recovery_s=5,
+    restarts=2,
+    deaths_s=5,
 )
