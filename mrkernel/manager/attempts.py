@@ -193,6 +193,7 @@ class Attempts:
         advance(task, TASK_TRANSITIONS, TaskTrigger.FINISHED, now, store)
         task.attempts = max(task.attempts, message.attempt)
         task.winner, task.holder, task.origin = message.attempt, store, JobId("")
+        job.shelves = None
         task.finished, task.used_digest = message, 0
         task.output, task.part = message.output, message.part
         task.counters, task.seconds = message.counters, message.seconds
@@ -222,8 +223,8 @@ class Attempts:
         """Say how long the attempt that a backup overtook would have run on, at its pace."""
         for running in task.running.values():
             if task.input_bytes and running.begun and running.bytes:
-                left = max(0, task.input_bytes - running.bytes)
-                return (now - running.begun) * left / running.bytes
+                took = running.moved - running.begun
+                return max(0.0, running.begun + took * task.input_bytes / running.bytes - now)
         return 0.0
 
     # --- lost, cancelled --------------------------------------------------------------------------

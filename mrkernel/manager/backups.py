@@ -13,7 +13,7 @@ from mrkernel.manager.attempts import Attempts
 from mrkernel.manager.books import Books
 from mrkernel.manager.outputs import Outputs
 from mrkernel.manager.policy import choose_worker
-from mrkernel.manager.records import Durations, Job, Running, Task, Worker
+from mrkernel.manager.records import Job, Running, Task, Worker
 from mrkernel.manager.transitions import TaskState, WorkerLiveness
 
 #: Seconds between two looks for stragglers.
@@ -95,12 +95,19 @@ class Backups:
         if not running.begun or len(durations) < TELLING:
             return 0.0
         age = now - running.begun
-        usual = durations.median * _share_of_usual(job, task, durations)
+        needs = 0.0
         if task.is_map and task.input_bytes and running.bytes:
-            left = max(0, task.input_bytes - running.bytes)
-            needs = age * left / running.bytes
-            if age > START_S and needs > LATE * usual + START_S:
-                return needs
+            # Its pace as of its last report, which may be half a second old.
+            took = running.moved - running.begun
+            needs = running.begun + took * task.input_bytes / running.bytes - now
+        usual = durations.median
+        if age < START_S or (
+            needs < LATE * usual + START_S and age < OVERDUE * usual + 2 * START_S
+        ):
+            return 0.0  # the usual case, told apart without looking at the other tasks
+        usual *= _share_of_usual(job, task)
+        if needs > LATE * usual + START_S:
+            return needs
         stuck = now - max(running.moved, running.begun) > OVERDUE * usual + START_S
         silent = not running.bytes or not task.is_map
         if age > OVERDUE * usual + 2 * START_S and (silent or stuck):
@@ -130,7 +137,7 @@ def _free_slots(worker: Worker) -> int:
     return worker.info.slots - len(worker.assigned)
 
 
-def _share_of_usual(job: Job, task: Task, durations: Durations) -> float:
+def _share_of_usual(job: Job, task: Task) -> float:
     """How much more there is to do for a task than for the usual one; at least 1."""
     if task.is_map:
         others = [other.input_bytes for other in job.maps]

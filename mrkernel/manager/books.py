@@ -33,6 +33,7 @@ class Books:
         self.jobs_seen = 0
         self.blobs: set[str] = set()  #: digests the shell holds
         self._out: list[Instruction] = []
+        self.keepers_changed = 0  #: times that a store got another keeper, or none
         self._facts: list[AnyFact] = []
 
     def say(self, instruction: Instruction) -> None:

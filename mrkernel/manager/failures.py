@@ -162,15 +162,6 @@ class Failures:
         store = self._books.stores.get(message.worker)
         if store is not None and store.kept_since > running.at and message.blame != "disk":
             return None  # it was told an address where the store is not any more
-        source.repeats += 1
-        if source.repeats >= REPEATS:
-            sentence = (
-                f"the output of {source.id} could not be read {source.repeats} times, last by "
-                f"{task.id} on {worker.id} from {message.worker}: {message.reason}; look at the "
-                "disks and the network between these hosts, and run the job again"
-            )
-            failure = Failure(kind="environment", sentence=sentence)
-            return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)
         if message.blame == "network" and self._another_reader(task, worker, message.worker):
             self._books.note(
                 job.id,
@@ -181,9 +172,34 @@ class Failures:
             )
             task.failed_on.add(worker.id)
             return None
-        self._outputs.lose(job, [source], message.reason, now)
+        source.repeats += 1
+        if source.repeats >= REPEATS:
+            sentence = (
+                f"the output of {source.id} could not be read {source.repeats} times, last by "
+                f"{task.id} on {worker.id} from {message.worker}: {message.reason}; look at the "
+                "disks and the network between these hosts, and run the job again"
+            )
+            failure = Failure(kind="environment", sentence=sentence)
+            return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)
+        lost = [source]
+        if message.blame == "network":
+            # Nobody is left who could read that store: all it holds of the job is made again, or
+            # each of its runs would cost one timeout more. From now on the job keeps away from
+            # there, so that two who do not reach each other do not hand it to and fro.
+            store = self._books.stores.get(message.worker)
+            away = {store.keeper.id if store is not None and store.keeper else message.worker}
+            lost = [
+                task
+                for task in job.maps
+                if task.state is TaskState.DONE and task.holder == message.worker
+            ]
+            for avoiding in (*lost, *job.reduces):
+                avoiding.failed_on = set(away)
+        self._outputs.lose(job, lost, message.reason, now)
         self._books.publish(
-            public.OutputLost(at=now, job=job.id, worker=message.worker, tasks=(source.id,))
+            public.OutputLost(
+                at=now, job=job.id, worker=message.worker, tasks=tuple(task.id for task in lost)
+            )
         )
         return None
 

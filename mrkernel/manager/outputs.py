@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.books import Books
 from mrkernel.manager.facts import TasksUndone
-from mrkernel.manager.records import Job, Store, Task
+from mrkernel.manager.records import Job, Shelf, Store, Task
 from mrkernel.manager.transitions import (
     JOB_TRANSITIONS,
     TASK_TRANSITIONS,
@@ -31,17 +31,36 @@ class Outputs:
 
     def sources(self, job: Job, partition: int) -> tuple[RunSource, ...]:
         """Who holds what of one partition; runs that are empty there, or carried, are left out."""
-        runs: dict[tuple[WorkerId, JobId], list[tuple[int, int]]] = {}
+        if job.shelves is None or job.shelves_of != self._books.keepers_changed:
+            # Once for all reduce tasks: with a thousand workers each has a thousand sources.
+            job.shelves, job.shelves_of = self._shelves(job), self._books.keepers_changed
+        found = []
+        for shelf in job.shelves:
+            if shelf.dense:
+                found.append(shelf.source)
+                continue
+            runs = tuple(
+                run
+                for run, sizes in zip(shelf.source.runs, shelf.sizes, strict=True)
+                if sizes[partition]
+            )
+            if runs:
+                found.append(replace(shelf.source, runs=runs))
+        return tuple(found)
+
+    def _shelves(self, job: Job) -> list[Shelf]:
+        held: dict[tuple[WorkerId, JobId], list[Task]] = {}
         for task in job.maps:
             assert task.holder is not None
-            output = task.output
-            if output is not None and output.data is None and output.sizes[partition]:
-                place = task.holder, task.origin
-                runs.setdefault(place, []).append((task.index, task.winner))
-        return tuple(
-            self._books.stores[store].source(tuple(held), origin)
-            for (store, origin), held in runs.items()
-        )
+            if task.run_in_file:
+                held.setdefault((task.holder, task.origin), []).append(task)
+        shelves = []
+        for (store, origin), tasks in held.items():
+            runs = tuple((task.index, task.winner) for task in tasks)
+            sizes = [task.output.sizes for task in tasks if task.output is not None]
+            source = self._books.stores[store].source(runs, origin)
+            shelves.append(Shelf(source, sizes, dense=all(map(all, sizes))))
+        return shelves
 
     def carried(self, job: Job, partition: int) -> tuple[tuple[int, bytes], ...]:
         """Give the runs that came along with the reports of their maps, if they hold something."""
@@ -104,6 +123,7 @@ class Outputs:
     def lose(self, job: Job, tasks: list[Task], why: str, now: float) -> None:
         """Finished work is gone; what waits for it waits again."""
         self._books.record(TasksUndone(job.id, tuple(task.id for task in tasks), why, now))
+        job.shelves = None
         used = any(task.state in (TaskState.DONE, TaskState.RUNNING) for task in job.reduces)
         for task in tasks:
             advance(task, TASK_TRANSITIONS, TaskTrigger.OUTPUT_LOST, now, why)

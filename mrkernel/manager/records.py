@@ -192,6 +192,15 @@ class Task:
         return cls(plan.id, plan.index, plan.split, plan.label, plan.input_bytes, state)
 
 
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """All runs of a job's maps in one store; ``dense``: each has something for every partition."""
+
+    source: RunSource
+    sizes: list[tuple[int, ...]]  #: of each run, by partition
+    dense: bool
+
+
 @dataclass(slots=True, repr=False, eq=False)
 class Job:
     """One accepted job."""
@@ -205,6 +214,10 @@ class Job:
     number: int = 0  #: the how manieth of the cluster, from 1
     key: str = ""  #: of its submission
     extends: JobId = NO_JOB  #: whose map output it took over
+    shelves: list[Shelf] | None = (
+        None  #: what its reduces read, as of ``shelves_of``; None: unknown
+    )
+    shelves_of: int = 0  #: the count of ``Books.keepers_changed`` then
     carry: int = 0  #: bytes of a map's run, at most, that travel in messages
     state: JobState = JobState.RUNNING
     tasks: dict[TaskId, Task] = field(default_factory=dict)

@@ -33,10 +33,15 @@ class Scheduler:
         """Hand out ready tasks while some worker has room, to the job with the fewest running."""
         blocked: set[JobId] = set()
         while True:
+            least = self._books.loads.least()
+            if least is None:
+                return
             candidates = [
                 job
                 for job in self._books.running.values()
-                if (job.ready_maps or job.ready_reduces) and job.id not in blocked
+                if (job.ready_maps or job.ready_reduces)
+                and job.id not in blocked
+                and not _is_full(job, least)
             ]
             if not candidates:
                 return
@@ -105,6 +110,14 @@ class Scheduler:
             for worker in self._books.workers.values()
             if worker.pace <= SLOW and worker.state is WorkerLiveness.ALIVE
         )
+
+
+def _is_full(job: Job, least: Worker) -> bool:
+    """Whether no worker has room for a task of the job, nor anything in its lines to clear away."""
+    maps, reduces = job.ready_maps, job.ready_reduces
+    if maps and least.load < 1 + prefetch(job.mean_map_s):
+        return False
+    return not (reduces and least.load < 1 + prefetch(job.mean_reduce_s))
 
 
 def _lags(worker: Worker, waiting: int, quick_slots: int) -> bool:

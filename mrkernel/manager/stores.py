@@ -58,6 +58,7 @@ class Stores:
             if store.keeper is not worker:
                 continue
             store.keeper, store.orphan_since = None, now
+            self._books.keepers_changed += 1
             if heirs:
                 self._keep(store, min(heirs, key=lambda heir: heir.load), now)
                 self._drop_unneeded(store)
@@ -68,6 +69,7 @@ class Stores:
 
     def _keep(self, store: Store, worker: Worker, now: float) -> None:
         before, store.keeper = store.keeper, worker
+        self._books.keepers_changed += 1
         if before is not worker:
             store.kept_since = now
         self._books.orphans.pop(store.id, None)

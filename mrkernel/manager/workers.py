@@ -136,6 +136,8 @@ class Workers:
                 self._lost(other, "it connected anew", now)
         if info.host_id == self._home.host_id:
             self._dead.pop(info.pid, None)  # it lives: what ends it comes later
+        if self._last_tick is None:
+            self._last_tick = now  # a pause before the first tick is one as well
         number = self._books.workers_seen = self._books.workers_seen + 1
         name = WorkerId(f"w{number}")
         keep = bool(info.cluster) and info.cluster == self._home.cluster
