@@ -28,7 +28,7 @@ import msgspec
 from mrkernel.data.host import host_id
 from mrkernel.data.splits import MemorySplit
 from mrkernel.errors import MRKernelError
-from mrkernel.ids import WorkerId
+from mrkernel.ids import JobId, WorkerId
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.messages import (
     Adopt,
@@ -83,7 +83,7 @@ from mrkernel.worker.state import (
     Weighed,
     WorkerState,
 )
-from mrkernel.worker.stores import Stores, take_lock
+from mrkernel.worker.stores import Stores, take_lock, unwanted
 from mrkernel.worker.task_runner import RunnerHome, run_tasks, warm_up
 
 logger = logging.getLogger("mrkernel.worker")
@@ -258,8 +258,9 @@ class WorkerServer:
                         case BeatsHeard(heard):
                             if self._beats is not None:
                                 self._beats.told(heard)
-                        case Adopt(directory):
+                        case Adopt(directory, jobs, results):
                             self._stores.adopt(directory)
+                            self._stores.keep_only(jobs, results)
                         case Disown(directory, delete):
                             self._stores.disown(directory, delete=delete)
                         case Disturb():
@@ -311,6 +312,11 @@ class WorkerServer:
         connection = found.connection
         logger.info("registered as %s", registered.worker)
         if registered.keep:
+            jobs, results = registered.jobs, registered.results
+            for job, runs_only in unwanted(self._config.directory, jobs, results):
+                self._state.reports.forget(JobId(job), runs_only)
+                self._folders.delete(job, runs_only)
+            self._stores.keep_only(jobs, results)
             connection.send(self._offer())
         elif self._registered is not None:
             self._state.reports.clear()

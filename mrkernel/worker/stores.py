@@ -11,14 +11,17 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import shutil
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger("mrkernel.worker")
 
+#: A job's folder in it: blobs and spare folders lie beside.
+_JOB = re.compile(r"j\d+")
 #: In a worker's directory: locked as long as its worker server lives.
 LOCK = "lock"
 
@@ -61,6 +64,24 @@ def why_not(directory: str, own: Path) -> str:
     if not (theirs / LOCK).is_file():
         return "no worker wrote it"
     return ""
+
+
+def unwanted(
+    directory: Path, jobs: Collection[str], results: Collection[str]
+) -> list[tuple[str, bool]]:
+    """List what a worker's directory has and nobody wants: jobs, and whether only their runs.
+
+    Args:
+        jobs: of which something is wanted.
+        results: those of them of which only result parts are.
+    """
+    try:
+        names = [entry.name for entry in os.scandir(directory) if entry.is_dir()]
+    except OSError as error:
+        logger.warning("%s cannot be listed: %s", directory, error)
+        return []
+    held = [name for name in names if _JOB.fullmatch(name)]
+    return [(job, job in jobs) for job in held if job not in jobs or job in results]
 
 
 class Stores:
@@ -108,6 +129,13 @@ class Stores:
         folders = [directory / job for directory in self.directories]
         if folders:
             self._in_a_thread(_delete_job, folders, runs_only)
+
+    def keep_only(self, jobs: Collection[str], results: Collection[str]) -> None:
+        """Delete what dead owners left of other jobs, and the runs of ``results``, in a thread."""
+        for directory in self.directories:
+            if directory in self._locks:  # an owner that lives is told by itself
+                for job, runs_only in unwanted(directory, jobs, results):
+                    self._in_a_thread(_delete_job, [directory / job], runs_only)
 
     def let_go(self) -> None:
         """Delete all of them, in a thread: the manager knows nothing of what is in them."""

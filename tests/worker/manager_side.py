@@ -106,7 +106,8 @@ class Manager(TCPServer):
         """Wait for a worker and take it in."""
         peer = await self._peers.get()
         register = await peer.hear(Register)
-        facts = {"beat_s": 30.0, "report_s": 30.0, "cluster": "c1", **registered}
+        jobs = (JobId("j1"), JobId("j2"))
+        facts = {"beat_s": 30.0, "report_s": 30.0, "cluster": "c1", "jobs": jobs, **registered}
         peer.say(Registered(WorkerId(name), **facts))
         return peer, register
 

@@ -187,7 +187,7 @@ def test_to_the_manager_of_another_cluster_a_worker_is_new(bench: Bench) -> None
         await finish_a_map(bench, peer)
         (left / "j1").mkdir(parents=True)
         os.close(take_lock(left))
-        peer.say(Adopt(str(left)))
+        peer.say(Adopt(str(left), (JobId("j1"),)))
         await peer.hear(Beat)
         await peer.hang_up()
         peer, register = await manager.worker(cluster="c2", keep=False, report_s=0.01)
@@ -289,7 +289,8 @@ def test_runs_of_a_dead_worker_are_adopted_served_and_deleted(bench: Bench) -> N
         await some.until(lambda: some.gone)
         with pytest.raises(ClusterError, match="No such file"):
             await asyncio.to_thread(read, b, "j1/map-0.1.run")
-        other.say(Adopt(a.directory), Adopt(a.directory))
+        adopt = Adopt(a.directory, (JobId("j1"),))
+        other.say(adopt, adopt)
         await other.hear(Beat, other.count(Beat) + 2)
         assert await asyncio.to_thread(read, b, "j1/map-0.1.run") == data
         with pytest.raises(OSError, match="unavailable"):
@@ -332,7 +333,7 @@ def test_a_store_whose_owner_is_back_is_let_alone(bench: Bench) -> None:
 
     async def test(manager: Manager) -> None:
         peer, register = await manager.worker(report_s=0.01)
-        peer.say(Adopt(str(left)))
+        peer.say(Adopt(str(left), (JobId("j1"),)))
         await peer.hear(Beat, 3)
         assert await asyncio.to_thread(read, register, "j1/map-0.1.run") == b"run"
         peer.say(Disown(str(left)), Disown("/no/such"))
