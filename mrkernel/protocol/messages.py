@@ -176,7 +176,7 @@ class Registered(Message, frozen=True, tag="registered"):
     beat_port: int = 0  #: UDP, of the host that you reached the manager at; 0: none
     report_s: float = 0.5  #: seconds between ``Beat`` messages
     dead_s: float = 0.0  #: silence after which you are given up; 0: not said
-    lease_s: float = 0.0  #: how long to look for a lost manager; 0: as you were started
+    lease_s: float = 0.0  #: look for a lost manager no longer than this; 0: as you were started
 
 
 class BeatsHeard(Message, frozen=True, tag="beats-heard"):

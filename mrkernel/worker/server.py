@@ -323,7 +323,7 @@ class WorkerServer:
             self._folders.let_go()
             self._stores.let_go()
         self._registered = registered
-        self._lease_s = registered.lease_s or self._config.lease_s
+        self._lease_s = min(registered.lease_s or self._config.lease_s, self._config.lease_s)
         if registered.dead_s:
             connection.watch_over(registered.dead_s)
         return Beats(connection, registered, found.host)

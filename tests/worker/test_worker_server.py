@@ -289,7 +289,7 @@ def test_runs_of_a_dead_worker_are_adopted_served_and_deleted(bench: Bench) -> N
         await some.until(lambda: some.gone)
         with pytest.raises(ClusterError, match="No such file"):
             await asyncio.to_thread(read, b, "j1/map-0.1.run")
-        adopt = Adopt(a.directory, (JobId("j1"),))
+        adopt = Adopt(a.directory, (JobId("j1"), JobId("j2")))
         other.say(adopt, adopt)
         await other.hear(Beat, other.count(Beat) + 2)
         assert await asyncio.to_thread(read, b, "j1/map-0.1.run") == data
