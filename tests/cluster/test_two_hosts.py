@@ -58,7 +58,7 @@ class Hosts:
 
     def start(self) -> None:
         manager = subprocess.Popen(
-            [sys.executable, "-m", "mrkernel.manager", "--port", "0"],
+            [sys.executable, "-m", "mrkernel.manager", "--port", "0", "--state", self.folder / "m"],
             stdout=subprocess.PIPE,
             text=True,
         )
