@@ -78,12 +78,13 @@ class Backups:
                     continue
                 task = job.tasks[task_id]
                 running = task.running[attempt]
-                if running.backup:
-                    most -= 1
-                elif len(task.running) == 1:
-                    needs = self._needs(job, task, running, now)
-                    if needs:
-                        late.append((needs, task))
+                if len(task.running) > 1:
+                    most -= running.backup
+                    continue
+                # A backup that is alone by now, because the first attempt was lost, is like any.
+                needs = self._needs(job, task, running, now)
+                if needs:
+                    late.append((needs, task))
         late.sort(key=lambda pair: -pair[0])
         for _, task in late[: max(0, most)]:
             if not self._start(job, task, now):
@@ -92,11 +93,12 @@ class Backups:
     def _needs(self, job: Job, task: Task, running: Running, now: float) -> float:
         """Say how long a straggler needs still, in seconds; 0: it is none."""
         durations = job.map_durations if task.is_map else job.reduce_durations
-        if not running.begun or len(durations) < TELLING:
+        if len(durations) < TELLING:
             return 0.0
-        age = now - running.begun
+        # One that waits in its worker behind another for longer than it would take is late as well.
+        age = now - (running.begun or running.at)
         needs = 0.0
-        if task.is_map and task.input_bytes and running.bytes:
+        if task.is_map and task.input_bytes and running.bytes and running.begun:
             # Its pace as of its last report, which may be half a second old.
             took = running.moved - running.begun
             needs = running.begun + took * task.input_bytes / running.bytes - now
@@ -108,7 +110,7 @@ class Backups:
         usual *= _share_of_usual(job, task)
         if needs > LATE * usual + START_S:
             return needs
-        stuck = now - max(running.moved, running.begun) > OVERDUE * usual + START_S
+        stuck = now - max(running.moved, running.begun, running.at) > OVERDUE * usual + START_S
         silent = not running.bytes or not task.is_map
         if age > OVERDUE * usual + 2 * START_S and (silent or stuck):
             return usual

@@ -128,6 +128,32 @@ def test_a_straggler_without_progress_gets_one_when_it_is_overdue(desk: Desk) ->
     assert backups(desk) == [("w2", "map-0")]
 
 
+def test_a_backup_that_is_left_alone_and_hangs_gets_one_too(desk: Desk) -> None:
+    straggling(desk)
+    desk.wait(0.5)
+    assert backups(desk) == [("w2", "map-0")]
+    desk.lose("w1")
+    desk.join()  # w3
+    desk.wait(3.0)
+    assert backups(desk) == [("w2", "map-0"), ("w3", "map-0")]
+
+
+def test_one_that_waits_behind_a_straggler_gets_one(desk: Desk) -> None:
+    """Short tasks are sent ahead: one of them stands behind one that never ends."""
+    two_workers(desk)
+    desk.submit(maps=8, reduces=1)
+    for _ in range(20):
+        if not desk.running()["w2"]:
+            break
+        desk.wait(0.1)
+        desk.finish("w2", desk.running()["w2"][0], seconds=0.1)
+    behind = desk.running()["w1"]
+    assert len(behind) == 2, "nothing was sent ahead"
+    desk.join()
+    desk.wait(2.0)
+    assert {task for _, task in backups(desk)} == set(behind)
+
+
 def test_one_that_will_end_soon_at_its_pace_gets_none(desk: Desk) -> None:
     two_workers(desk)
     desk.submit(maps=5, reduces=1)
