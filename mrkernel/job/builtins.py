@@ -3,8 +3,8 @@
 ``sum`` (floats within an ulp of the exact sum, so that any number of workers agrees), ``count``,
 ``min``, ``max``, ``mean`` (the sum by ``/`` the count), ``stats`` (a dict of count, sum, min, max,
 mean and std: the sample deviation, None for a single value), ``first``, ``list``, ``set``,
-``top:N`` (the N largest, largest first). ``identity`` is no function of the values: each pair comes
-out as it came in, which sorts.
+``top:N`` (the N largest, largest first; NaN, which Python leaves wherever it stood, last).
+``identity`` is no function of the values: each pair comes out as it came in, which sorts.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import heapq
 from collections.abc import Callable, Iterator
+from operator import ne
 from typing import Any, NamedTuple
 
 from mrkernel.errors import JobSpecError
@@ -86,6 +87,9 @@ def distinct(values: Any) -> set[Any]:
 
 def _top(n: int) -> Builtin:
     def top(values: Any) -> list[Any]:
+        if True in map(ne, values, values):  # NaN, which has no order: after all others
+            numbers = [value for value in values if value == value]
+            return (heapq.nlargest(n, numbers) + [value for value in values if value != value])[:n]
         return heapq.nlargest(n, values)
 
     return top

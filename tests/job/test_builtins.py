@@ -71,6 +71,7 @@ def test_sum_overflows_only_where_the_exact_sum_does() -> None:
         ("set", [1, 1, 2], {1, 2}),
         ("top:2", [3, 9, 4], [9, 4]),
         ("top:9", [3, 9, 4], [9, 4, 3]),
+        ("top:2", [math.inf, math.nan, 4.0], [math.inf, 4.0]),
         ("stats", [4], {"count": 1, "sum": 4, "min": 4, "max": 4, "mean": 4.0, "std": None}),
         ("stats", [1, 3], {"count": 2, "sum": 4, "min": 1, "max": 3, "mean": 2.0, "std": 2**0.5}),
     ],

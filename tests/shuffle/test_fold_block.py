@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from oracle import exactly
 
@@ -143,6 +143,9 @@ def check(name: str, parts: Spills, typed: bool, merged: bool, in_dicts: bool) -
             blocks.append(retyped(fold_block(block_of(grouped(part), typed), name), typed))
     got = reduced(name, blocks, typed, merged)
     reduce = builtin_reducer(name)
+    # A tuple with NaN in it stands in no order to others: which of them are largest is chance.
+    values = [value for part in parts for _, value in part if type(value) is tuple]
+    assume(not name.startswith("top") or all(part == part for value in values for part in value))
     every = grouped([pair for part in parts for pair in part])
     assert [key for key, _ in got] == [key for key, _ in every]
     for (_, result), (_, values) in zip(got, every, strict=True):
@@ -159,6 +162,7 @@ def check(name: str, parts: Spills, typed: bool, merged: bool, in_dicts: bool) -
 )
 @example([[("a", math.nan), ("a", 1.0)], [("a", 0.0)]], True, True, False)
 @example([[("a", 1.0)], [("a", math.nan), ("a", 0.0)]], True, False, False)
+@example([[("a", math.nan)], [("a", 0.0), ("a", 2.0), ("a", 1.0), ("a", 5.0)]], True, True, False)
 @example([[("a", 1), ("a", 1.0), ("a", True), ("a", 0)], [("a", False)]], False, False, True)
 @example([[("a", 1e300), ("a", 1e-300), ("a", 5e-324)], [("a", -1e300)]], True, True, False)
 @example([[("a", 0.0), ("a", -0.0)], [("a", -0.0)]], True, True, False)
