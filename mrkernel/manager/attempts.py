@@ -8,13 +8,16 @@ by returning an ``Ending``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from mrkernel.data.splits import MemorySplit
 from mrkernel.ids import JobId, TaskId, WorkerId
+from mrkernel.job.bad_records import BadRecord
 from mrkernel.job.failure import Failure
+from mrkernel.manager import paces
 from mrkernel.manager.books import Books
 from mrkernel.manager.facts import TaskDone
 from mrkernel.manager.instructions import Close, Send, SendBlob
@@ -32,8 +35,8 @@ from mrkernel.manager.transitions import (
 from mrkernel.monitor import events as public
 from mrkernel.protocol.messages import CancelAttempt, Finished, JobInfo, Start
 
-#: Attempts shorter than this say nothing about the pace of their worker.
-TELLING_S = 0.05
+#: An attempt that has read less of its input than this does not tell how long the rest will take.
+TELLING_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Attempts:
                 *(job.id, task.id, task.attempts, task.index, task.split),
                 carry=job.carry,
                 careful=task.careful,
-                skip=tuple(sorted(task.skip)),
+                skip=tuple(sorted(task.skip)) if task.skip else (),
             )
         else:
             start = Start(
@@ -91,7 +94,7 @@ class Attempts:
                 at=now,
                 job=job.id,
                 task=task.id,
-                attempt=task.attempts,
+                attempt=task.seen(task.attempts),
                 worker=worker.id,
                 input=task.label,
                 backup=backup,
@@ -113,7 +116,7 @@ class Attempts:
     # --- finished ---------------------------------------------------------------------------------
 
     def take(
-        self, worker: Worker, job_id: JobId, task_id: TaskId, attempt: int
+        self, worker: Worker, job_id: JobId, task_id: TaskId, attempt: int, now: float
     ) -> tuple[Job, Task, Running] | None:
         """End an attempt; None when it is not running on that worker any more."""
         if worker.assigned.get((job_id, task_id)) != attempt:
@@ -122,8 +125,17 @@ class Attempts:
         task = job.tasks[task_id]
         del worker.assigned[job_id, task_id]
         self._books.loads.changed(worker)
+        self._next_begins(worker, now)
         job.running -= 1
         return job, task, task.running.pop(attempt)
+
+    def _next_begins(self, worker: Worker, now: float) -> None:
+        """A slot is free: the first attempt that waits in the worker begins."""
+        for (job_id, task_id), attempt in worker.assigned.items():
+            running = self._books.jobs[job_id].tasks[task_id].running[attempt]
+            if not running.begun:
+                running.begun = running.moved = now
+                return
 
     def finished(self, worker: Worker, message: Finished, now: float) -> Ending | None:
         """An attempt ended well: its task is DONE, unless the answer comes too late."""
@@ -131,15 +143,12 @@ class Attempts:
         if known is not None and not _fits(known, message):
             self._books.say(Close(worker.peer))
             return None
-        taken = self.take(worker, message.job, message.task, message.attempt)
+        taken = self.take(worker, message.job, message.task, message.attempt, now)
         if taken is None:
             return None
         job, task, running = taken
         seconds = message.seconds or now - running.at
-        durations = job.map_durations if task.is_map else job.reduce_durations
-        if seconds > TELLING_S and len(durations) > 2:
-            worker.pace = smooth(worker.pace, seconds / durations.median, 0.5)
-        durations.add(seconds)
+        paces.ended(job, task, worker, seconds, now)
         saved_s = self._overtaken(task, now) if running.backup else 0.0
         return self._commit(job, task, message, worker, now, saved_s)
 
@@ -170,14 +179,13 @@ class Attempts:
             else:
                 self.queue(job, task, now)
             return _not_deterministic(job, task)
-        if message.bad and task.skip:
-            # Who passes over a record does not know what became of those who did not.
-            bad = [b if b.error else replace(b, error=task.skip[b.index]) for b in message.bad]
-            message = replace(message, bad=tuple(bad))
+        if message.bad:
+            message = replace(message, bad=tuple(_explained(task, message.bad)))
         self._books.record(TaskDone(store, message, now))
         self.commit(job, task, message, store, now)
         self._books.publish(done_event(job, message, worker.id, now, saved_s))
-        for attempt in list(task.running):
+        for attempt, running in list(task.running.items()):
+            paces.overtaken(job, task, running, self._books.workers[running.worker], now)
             self.cancel_attempt(job, task, attempt, now)
         if job.skipped > job.spec.skip:
             return _too_many_bad(job)
@@ -194,13 +202,11 @@ class Attempts:
         task.attempts = max(task.attempts, message.attempt)
         task.winner, task.holder, task.origin = message.attempt, store, JobId("")
         job.shelves = None
-        task.finished, task.used_digest = message, 0
+        job.skipped += len(message.bad) - len(task.bad)
+        task.finished, task.finished_at, task.used_digest = message, now, 0
         task.output, task.part = message.output, message.part
-        task.counters, task.seconds = message.counters, message.seconds
         if task.run_in_file:
             job.holders[store] += 1
-        job.skipped += len(message.bad) - len(task.bad)
-        task.bad = message.bad
         job.moved_at = now
         if task.is_map:
             job.mean_map_s = smooth(job.mean_map_s, message.seconds)
@@ -220,9 +226,13 @@ class Attempts:
         return None
 
     def _overtaken(self, task: Task, now: float) -> float:
-        """Say how long the attempt that a backup overtook would have run on, at its pace."""
+        """Say how long the attempt that a backup overtook would have run on, at its pace.
+
+        0 when it has not got far enough to have one: a worker that stood still after its first few
+        records would seem to need days.
+        """
         for running in task.running.values():
-            if task.input_bytes and running.begun and running.bytes:
+            if running.begun and running.bytes > TELLING_SHARE * task.input_bytes:
                 took = running.moved - running.begun
                 return max(0.0, running.begun + took * task.input_bytes / running.bytes - now)
         return 0.0
@@ -249,6 +259,7 @@ class Attempts:
         worker = self._books.workers[running.worker]
         del worker.assigned[job.id, task.id]
         self._books.loads.changed(worker)
+        self._next_begins(worker, now)
         job.running -= 1
         self._books.say(Send(worker.peer, CancelAttempt(job.id, task.id, attempt)))
         self.tell_lost(job, task, attempt, worker.id, "cancelled", now)
@@ -259,7 +270,12 @@ class Attempts:
         """Tell the views of an attempt that was taken away."""
         self._books.publish(
             public.AttemptLost(
-                at=now, job=job.id, task=task.id, attempt=attempt, worker=worker, cause=cause
+                at=now,
+                job=job.id,
+                task=task.id,
+                attempt=task.seen(attempt),
+                worker=worker,
+                cause=cause,
             )
         )
 
@@ -284,7 +300,7 @@ def done_event(
         at=now,
         job=job.id,
         task=message.task,
-        attempt=message.attempt,
+        attempt=job.tasks[message.task].seen(message.attempt),
         worker=worker,
         records=message.records,
         pairs=message.pairs,
@@ -295,6 +311,14 @@ def done_event(
         peak_memory=message.peak_memory,
         saved_s=saved_s,
     )
+
+
+def _explained(task: Task, bad: Iterable[BadRecord]) -> Iterator[BadRecord]:
+    """Say what became of records that were passed over: who did so does not know."""
+    for record in bad:
+        error = record.error or task.skip.get(record.index, "ended the process of the mapper")
+        if error:
+            yield record if record.error else replace(record, error=error)
 
 
 def _fits(job: Job, message: Finished) -> bool:
@@ -311,12 +335,20 @@ def _fits(job: Job, message: Finished) -> bool:
 
 
 def _not_deterministic(job: Job, task: Task) -> Ending:
-    sentence = (
-        f"the mapper is not deterministic: {task.id} had to run again because its output was lost, "
-        "and gave other pairs than reduce tasks had used already, so the result would be "
-        "wrong; make the mapper depend on its record alone (no clock, no chance but `random`, "
-        "no order of sets), and run the job again"
+    again = (
+        f"{task.id} had to run again because its output was lost, and gave other pairs than reduce "
+        "tasks had used already, so the result would be wrong"
     )
+    if task.index < job.inherited:
+        sentence = (
+            f"the mended mapper gives other pairs for records that were good in {job.extends}: "
+            f"{again}; run the mended mapper over all of the input, in a new job"
+        )
+    else:
+        sentence = (
+            f"the mapper is not deterministic: {again}; make the mapper depend on its record alone "
+            "(no clock, no chance but `random`, no order of sets), and run the job again"
+        )
     failure = Failure(kind="user", sentence=sentence, role="mapper")
     return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)
 
@@ -326,14 +358,16 @@ def _too_many_bad(job: Job) -> Ending:
     first = bad[0]
     sentence = (
         f"{len(bad):,} bad records, and --on-error skip:{job.spec.skip} goes on without "
-        f"{job.spec.skip:,}; the first is at {first.offset:,} of {first.file}: {first.error}"
+        f"{job.spec.skip:,}; the first is {first.where or first.file}: {first.error}"
     )
     failure = Failure(
         kind="user",
         sentence=sentence,
         role="mapper",
         record=first.record,
-        where=f"{first.file}, {first.offset:,}",
+        where=first.where,
+        index=first.index,
+        evidence=first.pickled,
         hint="mend the mapper, or allow more with --on-error skip:N",
     )
     return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)

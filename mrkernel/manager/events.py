@@ -6,8 +6,9 @@ never speak for another worker. A peer that reconnects is a new peer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NewType
+
+import msgspec
 
 from mrkernel.protocol.handshake import Role
 from mrkernel.protocol.messages import Message
@@ -16,47 +17,41 @@ from mrkernel.protocol.messages import Message
 PeerId = NewType("PeerId", int)
 
 
-@dataclass(frozen=True, slots=True)
-class PeerJoined:
+class PeerJoined(msgspec.Struct, frozen=True, gc=False):
     """A peer finished the handshake."""
 
     peer: PeerId
     role: Role
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True, gc=False):
     """A peer said something."""
 
     peer: PeerId
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class BlobStored:
+class BlobStored(msgspec.Struct, frozen=True, gc=False):
     """The shell holds the whole blob that a peer sent, and its digest is right."""
 
     peer: PeerId
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class PeerLost:
+class PeerLost(msgspec.Struct, frozen=True, gc=False):
     """The connection is gone; ``cause`` is for people."""
 
     peer: PeerId
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(msgspec.Struct, frozen=True, gc=False):
     """A fresh, authentic datagram of a worker came."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessEnded:
+class ProcessEnded(msgspec.Struct, frozen=True, gc=False):
     """A worker server on this host ended; whoever started it saw how.
 
     It comes shortly before or after the end of its connection.
@@ -66,8 +61,7 @@ class ProcessEnded:
     cause: str  #: "was killed (SIGKILL)"
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True, gc=False):
     """Time went by; sent a few times a beat."""
 
 

@@ -38,6 +38,7 @@ class Began(Fact, frozen=True, tag="began"):
     python: str  #: "3.11"
     start: int  #: the how manieth, from 1
     wall: float  #: time of day minus ``at``, seconds
+    at: float = 0.0
 
 
 class Numbers(Fact, frozen=True, tag="numbers"):
@@ -94,6 +95,8 @@ class JobTaken(Fact, frozen=True, tag="job"):
     """``splits`` are those of all map tasks, not only of those beyond what ``extends`` has."""
     skips: dict[TaskId, dict[int, str]] = {}
     """Records that map tasks pass over, and why: see ``Task.skip``."""
+    inherited: int = 0
+    """How many map tasks, the first ones, are from ``extends``; where ``whole``."""
 
 
 class TaskDone(Fact, frozen=True, tag="done"):
@@ -103,6 +106,7 @@ class TaskDone(Fact, frozen=True, tag="done"):
     finished: Finished
     at: float
     origin: JobId = JobId("")  #: whose files these are; "": the job's own
+    used_digest: int = 0  #: see ``Task.used_digest``; where a snapshot has a task that is undone
 
 
 class TasksUndone(Fact, frozen=True, tag="undone"):

@@ -43,7 +43,7 @@ class Failures:
     def failed(self, worker: Worker, message: Failed, now: float) -> Ending | None:
         """An attempt failed: its task runs again, or the job is over."""
         failure = message.failure
-        taken = self._attempts.take(worker, message.job, message.task, message.attempt)
+        taken = self._attempts.take(worker, message.job, message.task, message.attempt, now)
         if taken is None:
             return None
         job, task, _ = taken
@@ -53,7 +53,7 @@ class Failures:
                 at=now,
                 job=job.id,
                 task=task.id,
-                attempt=message.attempt,
+                attempt=task.seen(message.attempt),
                 worker=worker.id,
                 sentence=failure.sentence,
             )
@@ -66,7 +66,7 @@ class Failures:
     def _judge(
         self, job: Job, task: Task, worker: Worker, failure: Failure, now: float
     ) -> Ending | None:
-        task.failed_on.add(worker.id)
+        task.failed_on |= {worker.id}
         if failure.kind in ("user", "input"):
             return Ending(job, JobTrigger.TASK_FAILED, f"{task.id}: {failure.sentence}", failure)
         if failure.kind == "environment":
@@ -83,7 +83,7 @@ class Failures:
         task.careful = True
         task.crashes += 1
         if failure.kind == "crash":
-            task.crashed_on.add(worker.id)
+            task.crashed_on |= {worker.id}
         if task.crashes >= job.spec.attempts or len(task.crashed_on) >= CRASHED_ON:
             return self._blame(job, task, worker, failure)
         return None
@@ -99,7 +99,7 @@ class Failures:
                 return self._blame(job, task, worker, failure)
             return None
         task.skip[failure.index] = failure.sentence
-        if sum(len(other.skip) for other in job.maps) > job.spec.skip:
+        if sum(bool(why) for other in job.maps for why in other.skip.values()) > job.spec.skip:
             return self._blame(job, task, worker, failure)
         return None
 
@@ -148,7 +148,7 @@ class Failures:
         if known is not None and not 0 <= message.map_index < len(known.maps):
             self._books.say(Close(worker.peer))
             return None
-        taken = self._attempts.take(worker, message.job, message.task, message.attempt)
+        taken = self._attempts.take(worker, message.job, message.task, message.attempt, now)
         if taken is None:
             return None
         job, task, running = taken
@@ -170,7 +170,7 @@ class Failures:
                 "goes to another worker",
                 now,
             )
-            task.failed_on.add(worker.id)
+            task.failed_on |= {worker.id}
             return None
         source.repeats += 1
         if source.repeats >= REPEATS:
@@ -182,19 +182,27 @@ class Failures:
             failure = Failure(kind="environment", sentence=sentence)
             return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)
         lost = [source]
-        if message.blame == "network":
-            # Nobody is left who could read that store: all it holds of the job is made again, or
-            # each of its runs would cost one timeout more. From now on the job keeps away from
-            # there, so that two who do not reach each other do not hand it to and fro.
-            store = self._books.stores.get(message.worker)
-            away = {store.keeper.id if store is not None and store.keeper else message.worker}
+        if message.blame != "disk":
+            # Nobody is left who could read that store, or what it had is not there (its worker
+            # ended in good order, somebody cleaned up): all it holds of the job is made again, or
+            # each of its runs would cost another attempt.
             lost = [
                 task
                 for task in job.maps
-                if task.state is TaskState.DONE and task.holder == message.worker
+                if task is source
+                or (
+                    task.state is TaskState.DONE
+                    and task.holder == message.worker
+                    and task.run_in_file
+                )
             ]
+        if message.blame == "network":
+            # From now on the job keeps away from there, so that two who do not reach each other do
+            # not hand it to and fro.
+            store = self._books.stores.get(message.worker)
+            away = {store.keeper.id if store is not None and store.keeper else message.worker}
             for avoiding in (*lost, *job.reduces):
-                avoiding.failed_on = set(away)
+                avoiding.failed_on = frozenset(away)
         self._outputs.lose(job, lost, message.reason, now)
         self._books.publish(
             public.OutputLost(

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from mrkernel.manager.events import PeerId
 from mrkernel.monitor.events import AnyEvent
 from mrkernel.protocol.messages import Message
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Send a message to a peer; a peer that is gone meanwhile is no error."""
 
     peer: PeerId
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class SendBlob:
+class SendBlob(msgspec.Struct, frozen=True, gc=False):
     """Send a stored blob to a peer, before whatever follows."""
 
     peer: PeerId
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendFunctions:
+class SendFunctions(msgspec.Struct, frozen=True, gc=False):
     """Answer a client's ``FetchFunctions`` with a stored blob."""
 
     peer: PeerId
@@ -34,8 +31,7 @@ class SendFunctions:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExpectHeartbeats:
+class ExpectHeartbeats(msgspec.Struct, frozen=True, gc=False):
     """Take datagrams of this number for signs of life of a peer from now on.
 
     Its registration is answered after it, with the port.
@@ -45,8 +41,7 @@ class ExpectHeartbeats:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class SendView:
+class SendView(msgspec.Struct, frozen=True, gc=False):
     """Send the view of a topic to a peer: once (``ticket`` > 0), or from now on."""
 
     peer: PeerId
@@ -54,30 +49,26 @@ class SendView:
     ticket: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class StopView:
+class StopView(msgspec.Struct, frozen=True, gc=False):
     """Stop sending the view of a topic."""
 
     peer: PeerId
     topic: str
 
 
-@dataclass(frozen=True, slots=True)
-class DropBlob:
+class DropBlob(msgspec.Struct, frozen=True, gc=False):
     """No job needs the blob any more."""
 
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True, gc=False):
     """Close the connection, after what is queued for it."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True, gc=False):
     """Tell the views."""
 
     event: AnyEvent

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Literal
 
 from msgspec.structs import replace
 
 from mrkernel.data.splits import MemorySplit
-from mrkernel.ids import JobId
+from mrkernel.ids import JobId, WorkerId
 from mrkernel.job.failure import Failure
 from mrkernel.job.plan import plan_tasks
 from mrkernel.job.spec import JobSpec
@@ -129,11 +129,15 @@ class Jobs:
         base = self._books.jobs.get(fact.extends) if fact.extends and not fact.whole else None
         kept = base.maps if base is not None else []
         planned_maps, planned_reduces = plan_tasks(spec, fact.splits, first=len(kept))
-        maps = [_taken_over(task, fact) for task in kept]
+        maps = [_taken_over(task, fact, self._books.stores) for task in kept]
         maps += [Task.planned(plan, TaskState.READY) for plan in planned_maps]
         reduces = [Task.planned(plan, TaskState.WAITING) for plan in planned_reduces]
         job = Job(fact.job, spec, maps, reduces, frozenset(fact.blobs), fact.at)
+        if base is not None:
+            # Its maps may run again here, also when the other job is forgotten.
+            job.blobs |= base.blobs - {base.spec.functions}
         job.number, job.key, job.extends, job.moved_at = fact.number, fact.key, fact.extends, now
+        job.inherited = fact.inherited if fact.whole else len(kept)
         job.carry = carried_bytes(len(maps), len(reduces))
         job.tasks = {task.id: task for task in (*maps, *reduces)}
         job.holders.update(task.holder for task in maps if task.holder and task.run_in_file)
@@ -289,6 +293,32 @@ class Jobs:
             self._books.say(DropBlob(digest))
         return gone
 
+    def miss(self, gone: Mapping[str, str], now: float) -> None:
+        """Blobs are not there any more: what needs them fails, or cannot be made again.
+
+        Args:
+            gone: of each digest, what became of it: "blobs/12ab is damaged".
+        """
+        self._books.blobs.difference_update(gone)
+        for job in list(self._books.jobs.values()):
+            lost = sorted(job.blobs.intersection(gone))
+            if not lost:
+                continue
+            job.blobs = job.blobs.difference(gone)
+            what = "functions" if job.spec.functions in lost else "input"
+            sentence = f"the manager has the {what} of {job.id} no more ({gone[lost[0]]})"
+            if job.state is JobState.RUNNING:
+                sentence += ": run the job again"
+                failure = Failure(kind="environment", sentence=sentence)
+                self.end(Ending(job, JobTrigger.TASK_FAILED, sentence, failure), now)
+            elif job.state is JobState.DONE:
+                sentence += ": its result is there, but what of it is lost cannot be made again"
+                self._books.note(job.id, "warning", sentence, now)
+                if not job.delivered:
+                    self.release(PeerId(0), job.id, True, now)
+            else:
+                self._books.note(job.id, "warning", f"{sentence}: it cannot be debugged", now)
+
     def _forget_oldest(self, now: float) -> None:
         delivered = [job for job in self._books.jobs.values() if job.delivered]
         for job in delivered[: max(0, len(delivered) - ENDED_JOBS_KEPT)]:
@@ -427,14 +457,21 @@ class Jobs:
         return f"there is no job {job_id!r} here; jobs I know: {known}"
 
 
-def _taken_over(task: Task, fact: JobTaken) -> Task:
-    """Make a map task that was done for another job; what was skipped there stays so."""
-    copy = Task(task.id, task.index, task.split, task.label, task.input_bytes, task.state)
-    copy.skip = task.skip | {record.index: record.error for record in task.bad}
-    copy.attempts = task.attempts
-    if task.finished is not None and task.state is TaskState.DONE:
+def _taken_over(task: Task, fact: JobTaken, stores: Container[WorkerId]) -> Task:
+    """Make a map task that was done for another job; what was skipped there stays so.
+
+    It runs again if its output is gone meanwhile: nobody missed it there, where all was reduced.
+    """
+    gone = task.run_in_file and task.holder not in stores
+    state = TaskState.READY if gone else task.state
+    copy = Task(task.id, task.index, task.split, task.label, task.input_bytes, state)
+    # What was bad there comes with the new map tasks, or was passed over for good.
+    copy.skip = dict.fromkeys([*task.skip, *(record.index for record in task.bad)], "")
+    copy.attempts, copy.journaled = task.attempts, task.journaled
+    if task.finished is not None and state is TaskState.DONE:
         copy.winner, copy.holder = task.winner, task.holder
         copy.origin = task.origin or fact.extends
+        copy.finished_at = fact.at
         copy.finished = replace(task.finished, job=fact.job, bad=())
-        copy.output, copy.counters, copy.seconds = task.output, task.counters, task.seconds
+        copy.output = task.output
     return copy

@@ -4,6 +4,10 @@ A record is a header (length, checksum of the payload, checksum of these two; bi
 payload: the facts of one loop turn. It is written in one go. A manager that dies while it writes
 leaves a torn record at the end: whatever was in it was acknowledged to nobody, and the next manager
 cuts it off. Damage anywhere else is not guessed around: it is refused by its place.
+
+After a failed sync the file is in doubt for good: Linux may have dropped the pages that it could
+not write, and tells so only once, so a second sync of the same file that goes well says nothing of
+them (PostgreSQL lost data that way). Only a new file with all facts in it, synced, ends the doubt.
 """
 
 from __future__ import annotations
@@ -42,21 +46,35 @@ def read_records(data: bytes, name: str = "the journal") -> Iterator[tuple[int, 
     at = 0
     while at < len(data):
         header = data[at : at + _HEADER.size]
-        if len(header) < _HEADER.size or not any(data[at:]):
-            return  # torn; some file systems leave zeros where a write did not arrive
-        length, checksum, header_checksum = _HEADER.unpack(header)
-        if zlib.crc32(header[: _CHECKED.size]) != header_checksum:
-            raise _damaged(name, at)
-        end = at + _HEADER.size + length
-        if end > len(data):
+        if len(header) < _HEADER.size:
             return  # torn
+        length, checksum, header_checksum = _HEADER.unpack(header)
+        end = at + _HEADER.size + length
         payload = data[at + _HEADER.size : end]
-        if zlib.crc32(payload) != checksum:
-            if end == len(data):
-                return  # torn: its last page never reached the disk
-            raise _damaged(name, at)
-        yield end, payload
-        at = end
+        if zlib.crc32(header[: _CHECKED.size]) == header_checksum:
+            if end > len(data):
+                return  # torn
+            if zlib.crc32(payload) == checksum:
+                yield end, payload
+                at = end
+                continue
+        if (at or not any(data)) and not _goes_on(data, at + 1):
+            return  # torn: pages of it never reached the disk, the first ones perhaps
+        raise _damaged(name, at)
+
+
+def _goes_on(data: bytes, at: int) -> bool:
+    """Whether a whole record begins anywhere from here on: chance makes none."""
+    for start in range(at, len(data) - _HEADER.size + 1):
+        length, checksum, header_checksum = _HEADER.unpack_from(data, start)
+        begin = start + _HEADER.size
+        if (
+            begin + length <= len(data)
+            and zlib.crc32(data[start : start + _CHECKED.size]) == header_checksum
+            and zlib.crc32(data[begin : begin + length]) == checksum
+        ):
+            return True
+    return False
 
 
 def _damaged(name: str, at: int) -> ClusterError:
@@ -98,6 +116,7 @@ class Journal:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_APPEND, 0o600)
         self.size = 0  #: bytes of whole records
         self.snapshot_size = 0  #: bytes right after the last ``rewrite``
+        self.doubtful = False  #: it may be torn, or not be on the disk: only ``rewrite`` helps
         self.facts: list[AnyFact] = []
         try:
             for end, payload in read_records(path.read_bytes(), str(path)):
@@ -112,7 +131,7 @@ class Journal:
         """Append one record.
 
         Raises:
-            OSError: it is not in the journal, nor is a part of it.
+            OSError: it is not in the journal, nor is a part of it, unless that is ``doubtful`` now.
         """
         record = memoryview(pack_record(encode_facts(facts)))
         try:
@@ -120,8 +139,10 @@ class Journal:
             while written < len(record):
                 written += os.write(self._file, record[written:])
         except OSError:
-            with contextlib.suppress(OSError):  # a torn tail is cut off by the next reader as well
+            try:
                 os.ftruncate(self._file, self.size)
+            except OSError:
+                self.doubtful = True  # what came after a torn record would be read as damage
             raise
         self.size += len(record)
 
@@ -129,16 +150,22 @@ class Journal:
         """Wait until what was written is on the disk, where that means something.
 
         Raises:
-            OSError: it may not be.
+            OSError: it may not be, nor what was written before; the journal is ``doubtful``.
         """
-        if self.durable:
+        if not self.durable:
+            return
+        try:
             os.fdatasync(self._file) if hasattr(os, "fdatasync") else os.fsync(self._file)
+        except OSError:
+            self.doubtful = True
+            raise
 
     def rewrite(self, facts: Iterable[AnyFact]) -> None:
         """Replace all records by these facts, at once or not at all.
 
         Raises:
-            OSError: the old ones are still there.
+            OSError: the old ones are still there; or, if the journal is ``doubtful`` now, the new
+                ones are, and a machine that went down could bring the old ones back.
         """
         draft = self.path.with_suffix(".new")
         descriptor = os.open(
@@ -161,17 +188,26 @@ class Journal:
             os.close(descriptor)
             draft.unlink(missing_ok=True)
             raise
-        os.close(self._file)
-        self._file, self.size, self.snapshot_size = descriptor, size, size
+        before, self._file = self._file, descriptor
+        self.size = self.snapshot_size = size
+        self.doubtful = True
+        with contextlib.suppress(OSError):  # of writes that nobody needs any more
+            os.close(before)
         if self.durable:
-            _sync_directory(self.path.parent)
+            sync_directory(self.path.parent)
+        self.doubtful = False
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the disk.
+
+    Raises:
+        OSError: they may not be.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

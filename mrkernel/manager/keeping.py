@@ -7,11 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mrkernel.errors import ClusterError
 from mrkernel.manager.facts import VERSION, AnyFact, Began, BlobKept, JobOver, JobTaken
 from mrkernel.manager.instructions import Instruction
+from mrkernel.manager.journal import Journal
 from mrkernel.manager.state import ManagerState
 from mrkernel.manager.state_directory import StateDirectory
+from mrkernel.monitor.quantities import names_text
 
 logger = logging.getLogger("mrkernel.manager")
 
@@ -37,7 +38,7 @@ class Records:
         before = directory.journal.facts if directory is not None else []
         began = [fact for fact in before if isinstance(fact, Began)]
         self.start = began[-1].start + 1 if began else 1
-        self._wall = 0.0
+        self._wall = self._now = 0.0  # as it began
 
     @property
     def cluster(self) -> str:
@@ -58,49 +59,68 @@ class Records:
             wall: time of day minus ``now``.
 
         Returns: what the views are to be told.
-
-        Raises:
-            ClusterError: a blob that a job needs is not there.
         """
-        self._wall = wall
+        self._wall, self._now = wall, now
         if self._directory is None:
             return []
         journal = self._directory.journal
         facts, journal.facts = journal.facts, []
-        kept = self._directory.read_blobs()
-        kept.update({fact.digest: fact.data for fact in facts if isinstance(fact, BlobKept)})
+        kept = {fact.digest: fact.data for fact in facts if isinstance(fact, BlobKept)}
         told = state.replay(facts, now, wall)
-        missing = state.blobs - kept.keys()
-        if missing:
-            raise ClusterError(
-                f"{len(missing)} blobs of jobs are missing in {self._directory.path / 'blobs'}: "
-                "move the directory away to begin anew without its jobs"
-            )
-        blobs.update({digest: kept[digest] for digest in state.blobs})
+        gone: dict[str, str] = {}
+        for digest in sorted(state.blobs):
+            data = kept[digest] if digest in kept else self._directory.read_blob(digest)
+            if isinstance(data, bytes):
+                blobs[digest] = data
+                continue
+            gone[digest] = f"blobs/{digest} {data}"
+            jobs = names_text([job.id for job in state.jobs.values() if digest in job.blobs])
+            logger.error("%s in %s: %s cannot run again", gone[digest], self.path, jobs)
+        if gone:
+            told += state.miss(gone, now)
         self._kept = set(state.blobs)
-        self._directory.drop_blobs_but(self._kept)
-        if facts:
-            state.take_facts()  # what it decided while it replayed is in the snapshot
+        for digest in blobs.keys() - self._kept:
+            del blobs[digest]
+        self._unwritten = [self._began(), *state.take_facts()]
+        try:
             journal.rewrite(self._snapshot(state, blobs))
-        else:
-            journal.write([self._began()])
+        except OSError as error:
+            # It can still be asked for what it knows; it hands nothing out until there is room.
+            logger.warning("the journal cannot be written: %s", error.strerror or error)
+            return told
+        self._unwritten = []
+        self._directory.drop_blobs_but(self._kept)
         return told
 
     def write(self, state: ManagerState, blobs: dict[str, bytes]) -> None:
         """Write the facts since the last call.
 
         Raises:
-            OSError: they are not in the journal; the next call tries again.
+            OSError: they are not in the journal, or may not stay there; the next call tries again.
         """
         facts = state.take_facts()
-        if self._directory is None or not (facts or self._unwritten):
+        if self._directory is None:
             return
         self._unwritten += facts
+        journal = self._directory.journal
+        if journal.doubtful:
+            self._write_anew(journal, state, blobs)
+        elif self._unwritten:
+            self._append(journal, state, blobs)
+        else:
+            return
+        for digest in self._dropped - self._kept:
+            try:
+                self._directory.drop_blob(digest)
+            except OSError as error:  # the next manager sweeps it
+                logger.warning("blob %s is left over: %s", digest, error)
+        self._dropped.clear()
+
+    def _append(self, journal: Journal, state: ManagerState, blobs: dict[str, bytes]) -> None:
         facts = self._unwritten
         taken = [fact for fact in facts if isinstance(fact, JobTaken)]
         for job in taken:
             facts = [*self._keep_blobs(job, blobs), *facts]
-        journal = self._directory.journal
         journal.write(facts)
         self._unwritten = []
         self._kept.update(fact.digest for fact in facts if isinstance(fact, BlobKept))
@@ -108,9 +128,18 @@ class Records:
             journal.sync()
         if journal.size > LARGE_JOURNAL and journal.size > GROWN * journal.snapshot_size:
             self._shorten(state, blobs)
-        for digest in self._dropped - self._kept:
-            self._directory.drop_blob(digest)
-        self._dropped.clear()
+
+    def _write_anew(self, journal: Journal, state: ManagerState, blobs: dict[str, bytes]) -> None:
+        """Write all that is known into a new file: what is in the old one may not stay there.
+
+        So may what was written since its last sync that went well, which nobody was told yet.
+        """
+        for fact in self._unwritten:
+            if isinstance(fact, JobTaken):
+                for kept in self._keep_blobs(fact, blobs):
+                    self._kept.add(kept.digest)
+        journal.rewrite(self._snapshot(state, blobs))
+        self._unwritten = []
 
     def _shorten(self, state: ManagerState, blobs: dict[str, bytes]) -> None:
         """Write the journal anew; it may as well stay as it is."""
@@ -119,6 +148,8 @@ class Records:
         try:
             journal.rewrite(self._snapshot(state, blobs))
         except OSError as error:
+            if journal.doubtful:
+                raise
             logger.warning("the journal stays long: %s", error.strerror or error)
             journal.snapshot_size = journal.size  # try again when it has grown as much again
 
@@ -149,4 +180,4 @@ class Records:
 
     def _began(self) -> Began:
         python = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        return Began(VERSION, self.cluster, python, self.start, self._wall)
+        return Began(VERSION, self.cluster, python, self.start, self._wall, self._now)

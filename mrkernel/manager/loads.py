@@ -26,6 +26,7 @@ class Loads:
 
     def changed(self, worker: Worker) -> None:
         """Take note that a worker joined, lives or works again, or has more or fewer attempts."""
+        worker.load = len(worker.assigned) / worker.info.slots
         heap = self._heap
         if len(heap) > 64 + 4 * len(self._workers):
             heap[:] = [(w.load, w.number, w) for w in self._workers.values()]

@@ -52,7 +52,7 @@ class Outputs:
         held: dict[tuple[WorkerId, JobId], list[Task]] = {}
         for task in job.maps:
             assert task.holder is not None
-            if task.run_in_file:
+            if task.run_in_file and task.holder in self._books.stores:  # else nobody needs it
                 held.setdefault((task.holder, task.origin), []).append(task)
         shelves = []
         for (store, origin), tasks in held.items():
@@ -131,7 +131,7 @@ class Outputs:
                 job.holders[task.holder] -= 1
             if used and task.output is not None:
                 task.used_digest = task.output.digest
-            task.unreadable.add(task.winner)
+            task.unreadable |= {task.winner}
             task.winner, task.holder, task.output, task.part = 0, None, None, None
             task.origin = JobId("")
             if task.finished is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mrkernel.data.splits import Split
@@ -23,6 +24,14 @@ from mrkernel.protocol.messages import (
 )
 
 NO_JOB = JobId("")
+#: Attempts of a task that one manager can start. Their numbers name files, and which ones a manager
+#: that died had started is in no journal: the next one begins at another thousand.
+NUMBERS_A_START = 1000
+
+
+def number_in_start(attempt: int) -> int:
+    """Count an attempt among those that the same manager started, from 1."""
+    return (attempt - 1) % NUMBERS_A_START + 1
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -79,15 +88,11 @@ class Worker:
     may_hold: set[JobId] = field(default_factory=set)
     """Jobs of which it may have files from before it registered, or from others of its host."""
     blobs: set[str] = field(default_factory=set)  #: digests it was sent
+    load: float = 0.0  #: attempts it has, per slot; ``Loads`` keeps it
     story: Story = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"worker {self.id}"
-
-    @property
-    def load(self) -> float:
-        """Attempts it has, per slot."""
-        return len(self.assigned) / self.info.slots
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -105,28 +110,45 @@ class Running:
 
 
 class Durations:
-    """How long the last few attempts of a phase took, in seconds."""
+    """How long the last few attempts of a phase took, in seconds for a task of usual size.
 
-    __slots__ = ("_last", "_median")
+    Attributes:
+        at: when the last of them ended.
+    """
+
+    __slots__ = ("_last", "_sorted", "at")
 
     def __init__(self) -> None:
+        self.at = 0.0
         self._last: deque[float] = deque(maxlen=31)
-        self._median: float | None = None
+        self._sorted: list[float] = []
 
     def __len__(self) -> int:
         return len(self._last)
 
-    def add(self, seconds: float) -> None:
+    def __iter__(self) -> Iterator[float]:
+        return iter(self._last)
+
+    def add(self, seconds: float, now: float) -> None:
         """One more attempt ended well."""
+        self.at = now
         self._last.append(seconds)
-        self._median = None
+        self._sorted = []
 
     @property
     def median(self) -> float:
         """A slow worker moves a mean, not this. At least one attempt must have ended."""
-        if self._median is None:
-            self._median = sorted(self._last)[len(self._last) // 2]
-        return self._median
+        return self._at(0.5)
+
+    @property
+    def high(self) -> float:
+        """One of ten took longer. At least one attempt must have ended."""
+        return self._at(0.9)
+
+    def _at(self, share: float) -> float:
+        if not self._sorted:
+            self._sorted = sorted(self._last)
+        return self._sorted[int(share * len(self._sorted))]
 
 
 @dataclass(slots=True, repr=False, eq=False)
@@ -143,30 +165,30 @@ class Task:
     input_bytes: int
     state: TaskState
     attempts: int = 0
+    journaled: int = 0  #: the last attempt that a manager before this one put into its journal
     running: dict[int, Running] = field(default_factory=dict)  #: attempts that have not ended
     crashes: int = 0  #: attempts that count against the task: crashed, or timed out
-    crashed_on: set[WorkerId] = field(default_factory=set)
+    crashed_on: frozenset[WorkerId] = frozenset()
     losses: int = 0  #: attempts that died with their worker
     careful: bool = False  #: its next attempt keeps the record pointer exact
     skip: dict[int, str] = field(default_factory=dict)
-    """Records that its attempts pass over, and why: they killed a runner."""
+    """Records that its attempts pass over, and why: they killed a runner. Why is "" where another
+    map task of the job has the record: what is passed over then is none of this task's bad ones."""
     faults: int = 0  #: attempts that a worker's disk or the like ended
     repeats: int = 0  #: times its output could not be read, so that it ran again
-    failed_on: set[WorkerId] = field(default_factory=set)
-    unreadable: set[int] = field(default_factory=set)
+    failed_on: frozenset[WorkerId] = frozenset()
+    unreadable: frozenset[int] = frozenset()
     """Attempts whose output turned out to be damaged, or gone: not to be offered again."""
     winner: int = 0  #: the attempt whose output counts; 0 while not DONE
-    seconds: float = 0.0  #: what the winner took
     holder: WorkerId | None = None  #: the store that has the winner's output
     origin: JobId = NO_JOB  #: whose files these are, where it is not the job's own
     used_digest: int = 0
     """Of an output that was lost after a reduce task had begun to use it; 0: none, or not known."""
     finished: Finished | None = None
     """What the winner reported; without its output once that is lost."""
-    bad: tuple[BadRecord, ...] = ()
+    finished_at: float = 0.0
     output: RunOutput | None = None
     part: PartOutput | None = None
-    counters: dict[str, int] = field(default_factory=dict)
     story: Story = field(default_factory=list)
 
     def __repr__(self) -> str:
@@ -177,6 +199,16 @@ class Task:
         return self.split is not None
 
     @property
+    def counters(self) -> dict[str, int]:
+        """What the winner counted."""
+        return self.finished.counters if self.finished is not None else {}
+
+    @property
+    def bad(self) -> tuple[BadRecord, ...]:
+        """Records that the winner went on without."""
+        return self.finished.bad if self.finished is not None else ()
+
+    @property
     def run_in_file(self) -> bool:
         """Whether its map output is a file in a store; else it is empty, or came along."""
         return self.output is not None and self.output.data is None and any(self.output.sizes)
@@ -185,6 +217,13 @@ class Task:
     def part_in_file(self) -> bool:
         """Whether its part of the result is a file in a store."""
         return self.part is not None and self.part.pairs > 0 and self.part.data is None
+
+    def seen(self, attempt: int) -> int:
+        """Give the number under which people see an attempt: a small one, counted from 1."""
+        number = number_in_start(attempt)
+        if attempt > self.journaled > 0:
+            number += number_in_start(self.journaled)
+        return number
 
     @classmethod
     def planned(cls, plan: PlannedTask, state: TaskState) -> Task:
@@ -214,6 +253,7 @@ class Job:
     number: int = 0  #: the how manieth of the cluster, from 1
     key: str = ""  #: of its submission
     extends: JobId = NO_JOB  #: whose map output it took over
+    inherited: int = 0  #: how many of its map tasks, the first ones, are from there
     shelves: list[Shelf] | None = (
         None  #: what its reduces read, as of ``shelves_of``; None: unknown
     )
@@ -236,6 +276,9 @@ class Job:
     mean_reduce_s: float | None = None
     map_durations: Durations = field(default_factory=Durations)
     reduce_durations: Durations = field(default_factory=Durations)
+    usual_input: float | None = None  #: bytes of a map task's input, on average; None: not added up
+    weights: list[float] | None = None
+    """How much more each reduce task has to do than the usual one; None: not known yet."""
     skipped: int = 0  #: bad records that its done tasks went on without
     ended_at: float | None = None
     failure: Failure | None = None
@@ -253,6 +296,10 @@ class Job:
 
     def __repr__(self) -> str:
         return f"job {self.id}"
+
+    def durations(self, task: Task) -> Durations:
+        """What attempts of the task's phase took."""
+        return self.map_durations if task.is_map else self.reduce_durations
 
     @property
     def map_only(self) -> bool:

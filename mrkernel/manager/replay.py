@@ -32,13 +32,10 @@ from mrkernel.manager.facts import (
 )
 from mrkernel.manager.jobs import Jobs
 from mrkernel.manager.outputs import Outputs
-from mrkernel.manager.records import Job
+from mrkernel.manager.records import NUMBERS_A_START, Job
 from mrkernel.manager.transitions import JobTrigger, TaskState
 from mrkernel.manager.workers import Workers
 from mrkernel.monitor import events as public
-
-#: Attempts of a task that one manager can start.
-NUMBERS_A_START = 1000
 
 _TRIGGERS = {
     "done": JobTrigger.ALL_DONE,
@@ -80,6 +77,7 @@ class Replay:
         # offered: none of their numbers, which name files, is given again.
         for job in self._books.jobs.values():
             for task in job.tasks.values():
+                task.journaled = task.attempts
                 task.attempts = max(task.attempts, NUMBERS_A_START * (start - 1))
 
     def _put_down(self, fact: AnyFact, now: float, wall: float) -> None:
@@ -127,7 +125,7 @@ class Replay:
             return
         at = self._ours(fact.at, now)
         self._attempts.commit(job, task, finished, fact.store, at)
-        task.origin = fact.origin
+        task.origin, task.used_digest = fact.origin, fact.used_digest
         self._books.publish(done_event(job, finished, fact.store, at))
         if task.is_map and not job.maps_left:
             self._attempts.maps_done(job, at)

@@ -9,13 +9,15 @@ from mrkernel.ids import JobId
 from mrkernel.manager.attempts import Attempts
 from mrkernel.manager.books import Books
 from mrkernel.manager.outputs import Outputs
+from mrkernel.manager.paces import SLOW
 from mrkernel.manager.policy import choose_worker, prefetch
 from mrkernel.manager.records import Job, Task, Worker
 from mrkernel.manager.transitions import TaskState, WorkerLiveness
 
-#: A worker whose attempts take so many times as long as those of others is slow: at the end of a
-#: line it is passed by.
-SLOW = 2.0
+#: A slow worker is passed by at the end of a line, for others that will have room. When none of
+#: these has ended anything for so many times what one takes, and so many seconds, it is better.
+STUCK = 2.0
+STUCK_S = 0.5
 #: Tasks that wait for a certain worker and are passed by others, at most: the line is looked
 #: through at every event.
 PASSED = 64
@@ -74,7 +76,7 @@ class Scheduler:
                     break  # nobody has room
                 slow = False
                 if worker.pace > SLOW:
-                    quick = self._quick_slots() if quick is None else quick
+                    quick = self._quick_slots(job, now) if quick is None else quick
                     slow = _lags(worker, len(line), quick)
                 if task.failed_on or slow:
                     worker = self._choose(task, ahead, len(line), quick or 0)
@@ -103,8 +105,10 @@ class Scheduler:
             avoided=lambda worker: worker.id in task.failed_on or _lags(worker, waiting, quick),
         )
 
-    def _quick_slots(self) -> int:
-        """Count the slots of the workers that are not slow."""
+    def _quick_slots(self, job: Job, now: float) -> int:
+        """Count the slots of the workers that are not slow; 0 when they are stuck all the same."""
+        if _is_stuck(job, now):
+            return 0
         return sum(
             worker.info.slots
             for worker in self._books.workers.values()
@@ -123,6 +127,15 @@ def _is_full(job: Job, least: Worker) -> bool:
 def _lags(worker: Worker, waiting: int, quick_slots: int) -> bool:
     """Whether the others empty the line before a slow worker ends one task of it."""
     return worker.pace > SLOW and waiting <= worker.pace * quick_slots
+
+
+def _is_stuck(job: Job, now: float) -> bool:
+    """Whether no attempt of a job has ended for much longer than one takes."""
+    last, usual = job.started_at, 1.0
+    for durations in (job.map_durations, job.reduce_durations):
+        if durations and durations.at >= last:
+            last, usual = durations.at, durations.median
+    return now - last > STUCK * usual + STUCK_S
 
 
 def _take(line: deque[Task], job: Job, worker: Worker) -> Task:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import hashlib
 import itertools
@@ -68,6 +69,7 @@ from mrkernel.protocol.messages import (
     Message,
     MessageDecoder,
     View,
+    Welcome,
     blob_pieces,
 )
 
@@ -81,6 +83,8 @@ LEAST_TICK_S = 0.025
 CLIENT_PATIENCE_S = 60.0
 #: A reader with more than this unsent is slow: it gets no deltas until it has caught up.
 SLOW_BYTES = 1 << 20
+#: What tells of the present and promises nothing: it needs no journal.
+_TOLD_ANYWAY = (View, Welcome, Functions)
 #: A blob up to this size travels in the frame of what follows: one wake-up of the worker less.
 ALONG = 1 << 20
 
@@ -190,22 +194,28 @@ class ManagerServer(TCPServer):
         peer = PeerId(next(self._peers))
         self._connections[peer] = connection
         self._turn([PeerJoined(peer, connection.role)])
-        async for messages in connection.batches(decoder):
-            events: list[Event] = []
-            for message in messages:
-                if isinstance(message, BlobPiece):
-                    self._turn(events)  # a blob that is dropped now must not be this one
-                    events = self._blob_arrived(peer, message)
-                else:
-                    events.append(Received(peer, message))
-            self._turn(events)
-        del self._connections[peer]
-        self._patient.pop(connection, None)
-        self._broker.unsubscribe(peer)
-        self._beats.forget(peer)
-        for key in [key for key in self._arriving if key[0] == peer]:
-            del self._arriving[key]
-        self._turn([PeerLost(peer, connection.ended)])
+        try:
+            async for messages in connection.batches(decoder):
+                self._hear(peer, messages)
+        finally:
+            del self._connections[peer]
+            self._patient.pop(connection, None)
+            self._broker.unsubscribe(peer)
+            self._beats.forget(peer)
+            for key in [key for key in self._arriving if key[0] == peer]:
+                del self._arriving[key]
+            self._turn([PeerLost(peer, connection.ended)])
+
+    def _hear(self, peer: PeerId, messages: Sequence[Any]) -> None:
+        """Take the messages of one frame; blobs among them are the shell's."""
+        events: list[Event] = []
+        for message in messages:
+            if isinstance(message, BlobPiece):
+                self._turn(events)  # a blob that is dropped now must not be this one
+                events = self._blob_arrived(peer, message)
+            else:
+                events.append(Received(peer, message))
+        self._turn(events)
 
     def _heard(self, peers: Sequence[PeerId]) -> None:
         self._turn([Heartbeat(peer) for peer in peers])
@@ -279,23 +289,24 @@ class ManagerServer(TCPServer):
     def _flush(self) -> None:
         """Write down what the turns since the last flush decided, say it, then tell the views."""
         self._flush_scheduled = False
-        if self._write_down():
-            self._send_outbox()
+        self._send_outbox(written=self._write_down())
         self._fold()
         self._schedule_views()
 
     def _write_down(self) -> bool:
-        """Put the new facts into the journal; False: it cannot be written, so nothing may leave.
+        """Put the new facts into the journal; False: it cannot be written.
 
-        The facts, and what is to be said, are kept for the next flush: a tick away at most.
+        The facts are kept for the next flush, a tick away at most, and so is what is to be said.
         """
         try:
             self._records.write(self.state, self._blobs)
         except OSError as error:
             if not self._stuck:
+                full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+                until = "there is room in" if full else "it can be, look at the disk of"
                 sentence = (
                     f"the journal cannot be written ({error.strerror or error}): nothing is handed "
-                    f"out or acknowledged until there is room in {self._records.path}"
+                    f"out or acknowledged until {until} {self._records.path}"
                 )
                 logger.error("%s", sentence)
                 self._events.append(
@@ -309,13 +320,25 @@ class ManagerServer(TCPServer):
             self._events.append(Noted(at=self._clock(), job=None, level="info", sentence=sentence))
         return True
 
-    def _send_outbox(self) -> None:
+    def _send_outbox(self, *, written: bool) -> None:
+        """Say what is to be said.
+
+        Args:
+            written: whether the facts are in the journal; else only what acknowledges nothing
+                leaves, so that people can ask why nothing goes on, and the rest waits in its order.
+        """
         outbox, self._outbox = self._outbox, []
+        if not written:
+            self._outbox = [said for said in outbox if not isinstance(said[1], _TOLD_ANYWAY)]
+            outbox = [said for said in outbox if isinstance(said[1], _TOLD_ANYWAY)]
         workers: dict[Connection, None] = {}
         clients: dict[Connection, None] = {}
         for connection, message in outbox:
             if message is None:
                 connection.close()
+                continue
+            if type(message) is BlobPiece and len(message.data) > ALONG:
+                connection.send_alone(message)
                 continue
             connection.put(message)
             if type(message) is Forget:
@@ -338,12 +361,8 @@ class ManagerServer(TCPServer):
     # --- blobs ------------------------------------------------------------------------------------
 
     def _send_blob(self, connection: Connection, digest: str) -> None:
-        data = self._blobs[digest]
-        if len(data) <= ALONG:
-            self._say(connection, BlobPiece(digest, data))
-            return
-        for piece in blob_pieces(digest, data, BLOB_PIECE):
-            connection.send_alone(piece)
+        for piece in blob_pieces(digest, self._blobs[digest], BLOB_PIECE):
+            self._say(connection, piece)
 
     def _blob_arrived(self, peer: PeerId, piece: BlobPiece) -> list[Event]:
         """Collect the pieces of a blob; a whole one whose digest is wrong is dropped."""

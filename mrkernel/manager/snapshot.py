@@ -38,11 +38,13 @@ def _job(job: Job) -> Iterator[AnyFact]:
         at=job.started_at,
         whole=True,
         skips={task.id: task.skip for task in job.maps if task.skip},
+        inherited=job.inherited,
     )
     known = [task for task in job.tasks.values() if task.finished is not None]
     for task in known:
         assert task.finished is not None
-        yield TaskDone(task.holder or WorkerId(""), task.finished, job.moved_at, task.origin)
+        holder = task.holder or WorkerId("")
+        yield TaskDone(holder, task.finished, task.finished_at, task.origin, task.used_digest)
     undone = tuple(task.id for task in known if task.state is not TaskState.DONE)
     if undone:
         yield TasksUndone(job.id, undone, "their output is gone", job.moved_at)

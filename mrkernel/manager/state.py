@@ -19,7 +19,7 @@ event the ``scheduler`` hands out what became ready.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.attempts import Attempts, Ending
@@ -174,6 +174,15 @@ class ManagerState:
         replay = Replay(self._books, self._jobs, self._attempts, self._outputs, self._workers)
         replay.run(facts, now, wall, self._home.start)
         # Nobody is there to be told; and a blob that was dropped then may be a later job's now.
+        return [i for i in self._books.take_instructions() if isinstance(i, Publish)]
+
+    def miss(self, gone: Mapping[str, str], now: float) -> list[Instruction]:
+        """Blobs that jobs need are not there any more; return what the views are to be told.
+
+        Args:
+            gone: of each digest, what became of it: "blobs/12ab is damaged".
+        """
+        self._jobs.miss(gone, now)
         return [i for i in self._books.take_instructions() if isinstance(i, Publish)]
 
     def snapshot(self) -> Iterator[AnyFact]:

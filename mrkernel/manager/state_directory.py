@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Self
 import msgspec
 
 from mrkernel.errors import ClusterError, SecurityError
-from mrkernel.manager.journal import Journal
+from mrkernel.manager.journal import Journal, sync_directory
 from mrkernel.security.token import make_id, make_token
 
 JOURNAL = "journal"
@@ -81,7 +82,7 @@ class StateDirectory:
             if identity is None:
                 made = (token or make_token()).hex()
                 identity = _Identity(cluster or make_id(), made)
-                _write_identity(path, identity)
+                _write_identity(path, identity, durable=durable)
             (path / "blobs").mkdir(exist_ok=True, mode=0o700)
             return cls(path, lock, identity, Journal(path / JOURNAL, durable=durable))
         except BaseException:
@@ -105,14 +106,21 @@ class StateDirectory:
                 if self.journal.durable:
                     os.fsync(file.fileno())
             draft.rename(path)
+            if self.journal.durable:
+                sync_directory(path.parent)
         except OSError:
             draft.unlink(missing_ok=True)
             raise
 
-    def read_blobs(self) -> dict[str, bytes]:
-        """Return the blobs by digest; the journal may have more."""
-        paths = (self.path / "blobs").iterdir()
-        return {path.name: path.read_bytes() for path in paths if not path.suffix}
+    def read_blob(self, digest: str) -> bytes | str:
+        """Return a blob that has a file of its own, or why it cannot be: "is not there"."""
+        try:
+            data = (self.path / "blobs" / digest).read_bytes()
+        except FileNotFoundError:
+            return "is not there"
+        except OSError as error:
+            return f"cannot be read ({error.strerror or error})"
+        return data if hashlib.sha256(data).hexdigest() == digest else "is damaged"
 
     def drop_blob(self, digest: str) -> None:
         """Delete a blob, if it is here."""
@@ -176,10 +184,13 @@ def _read_identity(path: Path) -> _Identity | None:
         raise ClusterError(f"{path / 'identity.json'} is damaged: {error}") from error
 
 
-def _write_identity(path: Path, identity: _Identity) -> None:
+def _write_identity(path: Path, identity: _Identity, *, durable: bool) -> None:
     draft = path / "identity.new"
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(identity))
+        if durable:
+            file.flush()
+            os.fsync(descriptor)  # half of it would lock everybody out of what the journal has
     draft.rename(path / "identity.json")

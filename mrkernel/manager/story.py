@@ -17,9 +17,11 @@ from mrkernel.manager.facts import (
     JobLetGo,
     JobOver,
     JobTaken,
+    Numbers,
     TaskDone,
     TasksUndone,
 )
+from mrkernel.manager.records import number_in_start
 from mrkernel.monitor.quantities import bytes_text, names_text, plural, seconds_text
 from mrkernel.protocol.messages import Finished
 
@@ -44,15 +46,21 @@ class _Teller:
         self._job = job
         self._wall = 0.0
         self._maps = 0
-        self._done: set[str] = set()
+        self._done: dict[str, float] = {}  # when
+        self._attempts: dict[str, int] = {}  # of each task, as last told
         self._over = False
+        self._let_go = ""  # what was, as last told: each client that has the result says so
+        self._began: Began | None = None  # the manager that wrote last
+        self._accepted_at = 0.0
 
     def tell(self, facts: Iterable[AnyFact]) -> Iterator[str]:
         for fact in facts:
             if isinstance(fact, Began):
-                self._wall = fact.wall
-                if self.begun and not self._over:
-                    yield f"{'':12}  {self._restarted(fact)}"
+                self._wall, self._began = fact.wall, fact
+            if isinstance(fact, Began | Numbers):
+                # A manager that takes up a journal begins it anew, and ``Numbers`` is what it had.
+                if self._began is not None and self.begun and not self._over:
+                    yield from self._restarted(self._began)
             elif isinstance(fact, JobTaken) and fact.job != self._job:
                 self.others[fact.job] = None
             else:
@@ -66,46 +74,54 @@ class _Teller:
             return ""
         return datetime.fromtimestamp(at + self._wall).strftime("%H:%M:%S.%f")[:-3]
 
-    def _restarted(self, fact: Began) -> str:
-        kept = sum(name.startswith("map") for name in self._done)
-        return (
-            f"the manager died and was started again (start {fact.start}): {kept} of "
-            f"{plural(self._maps, 'map')} kept"
+    def _restarted(self, began: Began) -> Iterator[str]:
+        if began.start == 1 or began.at < self._accepted_at:
+            return
+        done = [name for name, at in self._done.items() if at <= began.at]
+        kept = sum(name.startswith("map") for name in done)
+        yield (
+            f"{self._time(began.at):12}  the manager died and was started again (start "
+            f"{began.start}): {kept} of {plural(self._maps, 'map')} kept"
         )
 
     def _sentence(self, fact: AnyFact) -> str:
         match fact:
-            case JobTaken(job, _, spec, splits) if job == self._job:
-                self.begun = True
+            case JobTaken(job, _, spec, splits, at=at) if job == self._job:
+                self.begun, self._accepted_at = True, at
                 self._maps = len(splits)
                 tasks = (
                     f"{plural(len(splits), 'map task')}, {plural(spec.reduce_tasks, 'reduce task')}"
                 )
                 return f"accepted: {spec.name}, {tasks}"
-            case TaskDone(store, finished) if finished.job == self._job:
-                self._done.add(finished.task)
-                return _done(store, finished)
+            case TaskDone(store, finished, at) if finished.job == self._job:
+                self._done[finished.task] = at
+                before = self._attempts.get(finished.task, 0)
+                attempt = max(number_in_start(finished.attempt), before + 1)
+                self._attempts[finished.task] = attempt
+                return _done(store, finished, attempt)
             case TasksUndone(job, tasks, why) if job == self._job:
-                self._done.difference_update(tasks)
+                for task in tasks:
+                    self._done.pop(task, None)
                 verb = "runs" if len(tasks) == 1 else "run"
                 return f"{names_text(tasks)} {verb} again: {why}"
             case JobOver(job, outcome, sentence) if job == self._job:
                 self._over = True
                 return f"{outcome}: {sentence}" if sentence else outcome
             case JobLetGo(job, runs_only) if job == self._job:
-                return "its map output was let go" if runs_only else "its result was let go"
+                told, self._let_go = self._let_go, "map output" if runs_only else "result"
+                return f"its {self._let_go} was let go" if self._let_go != told else ""
             case JobGone(job) if job == self._job:
                 return "forgotten"
             case _:
                 return ""
 
 
-def _done(store: str, finished: Finished) -> str:
+def _done(store: str, finished: Finished, attempt: int) -> str:
     part = finished.part
     nbytes = sum(finished.output.sizes) if finished.output else part.nbytes if part else 0
     what = "records" if finished.output or not finished.task.startswith("reduce") else "groups"
     sentence = (
-        f"{finished.task} done by {store} (attempt {finished.attempt}) in "
+        f"{finished.task} done by {store} (attempt {attempt}) in "
         f"{seconds_text(finished.seconds)}: {finished.records:,} {what}, {bytes_text(nbytes)} out"
     )
     if finished.bad:

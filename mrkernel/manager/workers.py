@@ -64,7 +64,7 @@ class Liveness:
     @classmethod
     def of(cls, beat_s: float, missed: int = 5, lease_s: float = 0.0) -> Liveness:
         """Make one of a beat; after ``missed`` beats a worker is dead, after two it is suspect."""
-        return cls(beat_s, 2.25 * beat_s, missed * beat_s, lease_s)
+        return cls(beat_s, 2.2 * beat_s, missed * beat_s, lease_s)
 
 
 #: On one machine nothing is lost on the way, and a beat costs some µs. Death is declared later than
@@ -230,7 +230,8 @@ class Workers:
             if worker.assigned.get((p.job, p.task)) != p.attempt:
                 continue
             job = self._books.jobs[p.job]
-            running = job.tasks[p.task].running[p.attempt]
+            task = job.tasks[p.task]
+            running = task.running[p.attempt]
             running.begun = running.begun or now
             if (p.records, p.bytes) != (running.records, running.bytes):
                 running.records, running.bytes = p.records, p.bytes
@@ -240,7 +241,7 @@ class Workers:
                     at=now,
                     job=p.job,
                     task=p.task,
-                    attempt=p.attempt,
+                    attempt=task.seen(p.attempt),
                     worker=worker.id,
                     records=p.records,
                     bytes=p.bytes,

@@ -8,6 +8,8 @@ import pytest
 from desk import Desk, maps_done, sent, two_workers
 
 from mrkernel.data.splits import FileSplit
+from mrkernel.manager.backups import MISSES
+from mrkernel.manager.paces import SLOW
 from mrkernel.manager.transitions import TaskState
 from mrkernel.monitor import events as public
 from mrkernel.protocol.messages import Ended
@@ -39,6 +41,43 @@ def test_a_suspects_tasks_get_backups_at_once(desk: Desk) -> None:
     out = desk.finish("w2", "map-1")
     assert desk.starts(out) == [("w2", "map-0", 2)]  # before map-2
     assert backups(desk) == [("w2", "map-0")]
+
+
+def test_doubted_tasks_cost_nothing_while_nobody_has_a_free_slot(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be thousands of them, and every heartbeat is an event."""
+    desk.join(slots=8)
+    desk.join(slots=2)
+    desk.submit(maps=20)
+    desk.silence(2.0, "w2")
+
+    def look(*_: Any, **__: Any) -> None:
+        raise AssertionError("somebody was looked for")
+
+    monkeypatch.setattr("mrkernel.manager.backups.choose_worker", look)
+    desk.heartbeat("w2")
+    desk.silence(1.0, "w2")
+    with pytest.raises(AssertionError, match="was looked for"):
+        desk.finish("w2", desk.running()["w2"][0])
+
+
+def test_who_waits_for_a_worker_lets_others_have_the_slot_meanwhile(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One event looks for a few of them only, and the next event for the next ones."""
+    desk.join(slots=8)
+    desk.submit(maps=8)
+    looks = []
+    monkeypatch.setattr("mrkernel.manager.backups.choose_worker", lambda *_, **__: looks.append(1))
+    desk.join()
+    desk.silence(1.6, "w2")
+    looks.clear()
+    desk.heartbeat("w2")
+    assert len(looks) == MISSES
+    monkeypatch.undo()
+    desk.heartbeat("w2")
+    assert len(backups(desk)) == 1
 
 
 def test_who_speaks_again_in_time_gets_none(desk: Desk) -> None:
@@ -195,6 +234,22 @@ def test_what_a_backup_saved_is_told(desk: Desk) -> None:
     assert all(e.saved_s == 0 for e in desk.published(public.AttemptFinished)[:-1])
 
 
+@pytest.mark.fault(7)
+def test_what_a_backup_saved_is_not_guessed_from_a_few_records(desk: Desk) -> None:
+    """A worker that stood still after its first record would seem to need hours."""
+    two_workers(desk)
+    splits = [FileSplit("/data/a.txt", 1000 * i, 1000 * i + 1000, 9000, 0) for i in range(5)]
+    desk.submit(splits=splits, reduces=1)
+    desk.progress("w1", "map-0", 1, 1)
+    for number in range(1, 5):
+        desk.wait(1.0)
+        desk.progress("w1", "map-0", number, 90)
+        desk.finish("w2", f"map-{number}", seconds=1.0)
+    desk.wait(1.0)
+    desk.finish("w2", "map-0", seconds=1.0)
+    assert [e.saved_s for e in desk.published(public.AttemptFinished)] == [0.0] * 5
+
+
 def test_none_while_somebody_waits_for_a_slot(desk: Desk) -> None:
     two_workers(desk)
     desk.submit(maps=9, reduces=1)
@@ -204,10 +259,91 @@ def test_none_while_somebody_waits_for_a_slot(desk: Desk) -> None:
     assert backups(desk) == []
 
 
-def test_none_of_too_few_to_compare(desk: Desk) -> None:
-    straggling(desk, done=2)
-    desk.wait(5.0)
+def test_the_fewer_can_be_compared_the_later_one_comes(desk: Desk) -> None:
+    straggling(desk, done=1)
+    desk.wait(2.3)
+    assert backups(desk) == []  # map-0 is at it for 3.3 s, and it is all that map-1 tells against
+    desk.wait(0.5)
+    assert backups(desk) == [("w2", "map-0")]
+
+
+def test_none_of_nothing_to_compare(desk: Desk) -> None:
+    desk.join_hosts("h1", "h1", "h1")
+    desk.submit(maps=2, reduces=1)
+    desk.wait(60.0)
     assert backups(desk) == []
+
+
+def test_attempts_that_still_run_are_compared_too(desk: Desk) -> None:
+    """Nobody has ended, and one has come a tenth as far as the others: no need to wait for them."""
+    desk.join_hosts("h1", "h1", "h1", "h1")
+    wide = [FileSplit("/data/a.txt", i * 1000, i * 1000 + 1000, 3000, 0) for i in range(3)]
+    desk.submit(splits=wide, reduces=1)
+    for second in range(1, 4):
+        desk.wait(1.0)
+        desk.progress("w1", "map-0", second, 10 * second)
+        desk.progress("w2", "map-1", second, 100 * second)
+        desk.progress("w3", "map-2", second, 90 * second)
+    desk.wait(0.2)
+    assert backups(desk) == [("w4", "map-0")]
+
+
+def overtake(desk: Desk) -> None:
+    """A backup on w2 ends map-0 before w1 does."""
+    straggling(desk)
+    desk.wait(1.0)
+    desk.finish("w2", "map-0", seconds=1.0)
+
+
+def test_who_was_overtaken_is_known_to_be_slow(desk: Desk) -> None:
+    overtake(desk)
+    assert desk.worker("w1").pace > SLOW
+    # What it gets next is a straggler as soon as somebody is idle: nobody waits until it is.
+    desk.submit(maps=20, reduces=1)
+    tasks = []
+    while desk.job("j2").maps_left > 1:
+        tasks += desk.running()["w2"]
+        if "map" in tasks[-1]:
+            desk.wait(0.3)
+            desk.finish("w2", tasks[-1], job="j2", seconds=0.3)
+        else:
+            desk.finish("w2", tasks[-1], seconds=0.1)
+    assert len(desk.running()["w1"]) == 1
+    desk.wait(0.2)
+    assert backups(desk)[1:] == [("w2", desk.running()["w1"][0])]
+
+
+def test_no_backup_on_a_slow_worker_while_there_are_others(desk: Desk) -> None:
+    overtake(desk)
+    desk.join()  # w3
+    desk.finish(next(w for w, tasks in desk.running().items() if tasks), "reduce-0")
+    desk.submit(maps=5, reduces=1, backup=True)
+    for _ in range(4):
+        desk.wait(1.0)
+        desk.finish("w3", desk.running()["w3"][0], job="j2", seconds=1.0)
+    desk.wait(1.0)
+    assert all(worker != "w1" for worker, _ in backups(desk))
+
+
+def test_a_slow_worker_that_stands_idle_is_forgiven(desk: Desk) -> None:
+    overtake(desk)
+    desk.finish(next(w for w, tasks in desk.running().items() if tasks), "reduce-0")
+    assert desk.worker("w1").pace > SLOW
+    desk.wait(120.0)
+    assert desk.worker("w1").pace < SLOW
+
+
+def test_what_waits_begins_when_what_ran_ends(desk: Desk) -> None:
+    desk.join()
+    desk.submit(maps=40, reduces=1)
+    for number in range(4):
+        desk.wait(0.1)
+        desk.finish("w1", f"map-{number}", seconds=0.1)
+    first, second = desk.running()["w1"]
+    (running,) = desk.task(first).running.values()
+    assert running.begun == desk.now
+    (waiting,) = desk.task(second).running.values()
+    assert waiting.begun == 0.0
 
 
 def test_a_task_with_more_input_may_take_longer(desk: Desk) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from desk import Desk, maps_done, sent, two_workers
+from msgspec.structs import replace
 
 from mrkernel.job.bad_records import BadRecord
 from mrkernel.job.failure import Failure
@@ -253,6 +254,38 @@ def bad(index: int, error: str = "") -> BadRecord:
     )
 
 
+@pytest.mark.fault(13)
+def test_what_came_along_with_its_report_is_not_gone_with_a_store(desk: Desk) -> None:
+    desk.join_hosts("h1", "h2")
+    desk.submit(maps=4, reduces=2)
+    desk.finish("w1", "map-0")
+    desk.finish("w2", "map-1")
+    for worker, tasks in desk.running().items():
+        desk.finish(worker, tasks[0], carried=b"small" if worker == "w1" else None)
+    reducing = next(tasks[0] for worker, tasks in desk.running().items() if worker == "w2")
+    assert reducing.startswith("reduce")
+    desk.fetch_failed("w2", reducing, 0, source="w1", blame="gone")
+    kept = {task.id for task in desk.job().maps if task.state is TaskState.DONE}
+    assert kept == {task.id for task in desk.job().maps if task.id != "map-0"}
+
+
+@pytest.mark.fault(13)
+def test_all_that_a_store_had_runs_again_at_once(desk: Desk) -> None:
+    """Its worker ended in good order: run by run, each map would cost a failed reduce attempt."""
+    desk.join_hosts("h1", "h2")
+    desk.submit(maps=6, reduces=2)
+    while desk.job().maps_left:
+        worker, tasks = next((name, tasks) for name, tasks in desk.running().items() if tasks)
+        desk.finish(worker, tasks[0])
+    held = {task.id for task in desk.job().maps if task.holder == "w1"}
+    assert len(held) > 1
+    reducing = desk.running()["w2"][0]
+    index = next(task.index for task in desk.job().maps if task.holder == "w1")
+    desk.fetch_failed("w2", reducing, index, source="w1", blame="gone")
+    (lost,) = desk.published(public.OutputLost)
+    assert set(lost.tasks) == held
+
+
 @pytest.mark.fault(34)
 def test_a_record_that_kills_is_found_and_passed_over(desk: Desk) -> None:
     desk.join()
@@ -302,13 +335,30 @@ def test_more_records_that_kill_than_allowed_fail_the_job(desk: Desk) -> None:
 def test_more_bad_records_than_allowed_fail_the_job(desk: Desk) -> None:
     two_workers(desk)
     desk.submit(maps=2, reduces=1, skip=3)
-    assert sent(desk.finish("w1", "map-0", bad=(bad(1, "E"), bad(2, "E"))), Ended) == []
+    first = replace(bad(1, "E"), where="/data/a.txt, byte 1", pickled=b"evidence")
+    assert sent(desk.finish("w1", "map-0", bad=(first, bad(2, "E"))), Ended) == []
     (ended,) = sent(desk.finish("w2", "map-1", bad=(bad(1, "E"), bad(2, "E"))), Ended)
     assert ended.sentence == (
-        "4 bad records, and --on-error skip:3 goes on without 3; the first is at 1 of "
-        "/data/a.txt: E"
+        "4 bad records, and --on-error skip:3 goes on without 3; the first is /data/a.txt, byte 1: "
+        "E"
     )
+    failure = ended.failure  # %mr_debug calls the mapper again on it
+    assert (failure.where, failure.evidence) == ("/data/a.txt, byte 1", b"evidence")
     assert ended.failure.hint == "mend the mapper, or allow more with --on-error skip:N"
+
+
+def test_who_passed_over_a_record_for_a_manager_that_died_says_so_himself(desk: Desk) -> None:
+    """The one that takes over does not know why the record was passed over."""
+    desk.join()
+    desk.submit(maps=1, reduces=1, skip=3)
+    desk.fail("w1", "map-0", "crash")
+    desk.fail("w1", "map-0", "crash", index=1)
+    report = desk.finished("map-0", 3, bad=(bad(1), bad(2, "E")))
+    desk.restart()
+    desk.return_of("w1")
+    desk.offer("w2", report)
+    said = [b.error for b in desk.task("map-0").bad]
+    assert said == ["ended the process of the mapper", "E"]
 
 
 def test_bad_records_of_a_map_that_runs_again_count_once(desk: Desk) -> None:

@@ -82,6 +82,26 @@ def test_zeros_at_the_end_are_a_write_that_did_not_arrive(
 
 
 @pytest.mark.fault(29)
+@pytest.mark.parametrize("lost", [slice(0, 1), slice(0, 2), slice(1, 2), slice(1, 3)])
+def test_pages_of_the_last_record_that_did_not_arrive_are_a_torn_tail(
+    journal: Journal, path: Path, lost: slice
+) -> None:
+    """Some file systems put zeros there, at the beginning of the record as well as at its end."""
+    page = 4096
+    before = path.read_bytes()
+    record = bytearray(pack_record(encode_facts([BlobKept("e", os.urandom(3 * page))])))
+    size = min(lost.stop * page, len(record)) - lost.start * page
+    record[lost.start * page : lost.start * page + size] = bytes(size)
+    path.write_bytes(before + record)
+    assert reopened(path) == FACTS
+    assert path.read_bytes() == before
+    # The same in the middle is damage: what follows was acknowledged.
+    path.write_bytes(before + record + pack_record(encode_facts([Numbers(1, 1)])))
+    with pytest.raises(ClusterError, match=f"damaged at byte {len(before):,}"):
+        reopened(path)
+
+
+@pytest.mark.fault(29)
 def test_every_bit_that_flips_is_found(journal: Journal, path: Path) -> None:
     """Before the last record it is refused by its place; in the last, at worst it is a torn one."""
     data = path.read_bytes()
@@ -114,6 +134,24 @@ def test_garbage_is_no_journal(garbage: bytes) -> None:
 def test_records_there_and_back(payloads: list[bytes]) -> None:
     data = b"".join(map(pack_record, payloads))
     assert [payload for _, payload in read_records(data)] == payloads
+
+
+class Counted(bytes):
+    """Bytes that count how many of them are copied."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        Counted.copied += len(part) if isinstance(part, bytes) else 1
+        return part
+
+
+def test_a_long_journal_is_copied_once() -> None:
+    """Looking at all that follows each record took minutes of a manager's restart."""
+    data = Counted(b"".join(pack_record(bytes([1]) * 50) for _ in range(1000)))
+    assert len(list(read_records(data))) == 1000
+    assert Counted.copied < 2 * len(data)
 
 
 # --- a disk that is full --------------------------------------------------------------------------
@@ -195,6 +233,52 @@ def test_what_fails_for_another_reason_leaves_the_old_one_too(journal: Journal, 
     assert [each.name for each in path.parent.iterdir()] == ["journal"]
     if open_files:
         assert len(os.listdir("/proc/self/fd")) == open_files
+
+
+# --- a disk that fails to sync --------------------------------------------------------------------
+
+
+def test_a_failed_sync_is_in_doubt_until_all_is_written_anew(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    journal.durable = True
+    journal.sync()
+    with monkeypatch.context() as patched:
+        patched.setattr("mrkernel.manager.journal.os.fdatasync", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            journal.sync()
+    journal.sync()
+    assert journal.doubtful
+    journal.rewrite(FACTS)
+    assert not journal.doubtful
+    with monkeypatch.context() as patched:
+        patched.setattr("mrkernel.manager.journal.sync_directory", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            journal.rewrite([Numbers(9, 9)])
+    assert journal.doubtful  # a machine that goes down may bring the old name back
+    assert reopened(path) == [Numbers(9, 9)]
+
+
+def test_half_a_record_that_cannot_be_cut_off_is_in_doubt(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next record would stand behind it, and all from there on be refused as damage."""
+
+    def broken(file: int, size: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk = FullDisk(20, monkeypatch)
+    monkeypatch.setattr("mrkernel.manager.journal.os.ftruncate", broken)
+    with pytest.raises(OSError, match="No space left"):
+        journal.write([BlobKept("e", b"x" * 100)])
+    assert journal.doubtful
+    disk.room = 10_000
+    journal.rewrite([*FACTS, JobGone(JobId("j2"))])
+    monkeypatch.undo()
+    assert reopened(path) == [*FACTS, JobGone(JobId("j2"))]
 
 
 # --- of another version ---------------------------------------------------------------------------

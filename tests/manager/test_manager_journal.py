@@ -91,6 +91,14 @@ def test_nothing_leaves_before_it_is_written_down(
             await asyncio.sleep(0)
         assert list(house.state.jobs) == ["j1"]
         assert [type(message) for _, message in house.server._outbox] == [Accepted, Ended]
+        # What promises nothing is said: else nobody could ask why nothing goes on.
+        newcomer = await house.peer("client")
+        for asking, ticket in ((newcomer, 7), (client, 8)):
+            asking.say(Look(ticket, "cluster"))
+            looked = await asking.hear()
+            assert (type(looked), looked.ticket) == (View, ticket)
+            assert "the journal cannot be written" in json.dumps(looked.payload["snapshot"])
+        assert [type(message) for _, message in house.server._outbox] == [Accepted, Ended]
         full = False
         assert await client.hear() == Accepted(1, JobId("j1"))
         assert isinstance(await client.hear(), Ended)

@@ -136,7 +136,7 @@ def test_a_part_opened_again_needs_outputs_that_died_unmissed(desk: Desk) -> Non
 
     other = Desk()
     other.join_hosts("h1", "h2")
-    other.submit(maps=1, reduces=2)
+    other.submit(maps=1, reduces=2, backup=False)
     other.finish("w1", "map-0", sizes=(5, 0))
     assert other.running() == {"w1": ["reduce-0"], "w2": ["reduce-1"]}
     other.join(host="h3")
@@ -144,6 +144,7 @@ def test_a_part_opened_again_needs_outputs_that_died_unmissed(desk: Desk) -> Non
     other.finish("w3", "reduce-0", part=ON_DISK)
     assert other.lose_for_good("w1") == []  # map-0 died, and reduce-1 has nothing of it
     assert other.task("map-0").state is TaskState.DONE
+    assert other.starts(other.fail("w2", "reduce-1")) == [("w3", "reduce-1", 2)]
     other.lose_for_good("w3")
     assert other.task("map-0").state is TaskState.READY
 

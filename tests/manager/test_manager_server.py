@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from typing import Any
 
 import pytest
 from desk import PYTHON
 from house import DIGEST, FUNCTIONS, House, run, submission
+from msgspec.structs import replace
 
 from mrkernel.ids import JobId
 from mrkernel.manager.events import Event, Received, Tick
@@ -55,6 +57,25 @@ def test_what_has_a_small_blob_is_one_frame() -> None:
         client, worker = await house.peer("client"), await house.worker()
         client.say(BlobPiece(DIGEST, FUNCTIONS), submission())
         assert [type(m) for m in await worker.hear_frame()] == [BlobPiece, JobInfo, Start]
+
+    run(test)
+
+
+def test_a_large_blob_overtakes_nothing() -> None:
+    """Else a worker that was to forget it would delete what it has just been sent."""
+    large = b"x" * (5 << 20)
+    digest = hashlib.sha256(large).hexdigest()
+
+    async def test(house: House) -> None:
+        client = await house.peer("client")
+        client.say(*blob_pieces(digest, large, 1 << 20))
+        submit = submission()
+        client.say(replace(submit, spec=replace(submit.spec, functions=digest)))
+        assert await client.hear() == Accepted(1, JobId("j1"))
+        worker = await house.worker()  # hears how it was taken in first
+        pieces = [await worker.hear(), await worker.hear()]
+        assert b"".join(piece.data for piece in pieces) == large
+        assert [type(await worker.hear()) for _ in range(2)] == [JobInfo, Start]
 
     run(test)
 

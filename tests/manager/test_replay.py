@@ -15,6 +15,8 @@ from mrkernel.manager.events import PeerId, PeerJoined
 from mrkernel.manager.facts import VERSION, Began, JobGone, JobLetGo, JobOver, TaskDone
 from mrkernel.manager.instructions import Publish
 from mrkernel.manager.state import ManagerState
+from mrkernel.manager.stores import GRACE_S
+from mrkernel.manager.story import tell
 from mrkernel.manager.transitions import JobState
 from mrkernel.manager.workers import Home
 from mrkernel.monitor import events as public
@@ -265,3 +267,81 @@ def test_a_snapshot_is_shorter_than_its_journal(desk: Desk) -> None:
     assert not [fact for fact in facts if isinstance(fact, JobGone)]
     assert len([fact for fact in facts if isinstance(fact, TaskDone)]) == 3
     assert isinstance(facts[-2], JobLetGo)
+
+
+@pytest.mark.fault(40)
+def test_what_was_used_of_a_lost_output_outlives_two_restarts(desk: Desk) -> None:
+    """Each writes the journal anew; the mapper may turn out not to be deterministic after both."""
+    desk.join_hosts("h1", "h2")
+    desk.submit(maps=2, reduces=2)
+    desk.finish("w1", "map-0", digest=7)
+    desk.finish("w2", "map-1", digest=8)
+    worker, tasks = next((name, tasks) for name, tasks in desk.running().items() if tasks)
+    desk.finish(worker, tasks[0])
+    desk.lose_for_good("w1")
+    for _ in range(2):
+        desk.facts = list(desk.state.snapshot())
+        desk.restart()
+    desk.return_of("w2")
+    desk.offer("w3")
+    desk.ask(Attach(1, JobId("j1")))
+    (ended,) = sent(desk.finish("w3", "map-0", digest=9), Ended)
+    assert ended.sentence.startswith("the mapper is not deterministic: map-0")
+
+
+# --- numbers of attempts --------------------------------------------------------------------------
+
+
+def seen(desk: Desk, task: str) -> list[int]:
+    """The numbers of a task's attempts as people see them."""
+    return [e.attempt for e in desk.published(public.AttemptStarted) if e.task == task]
+
+
+def test_people_see_small_numbers_of_attempts(desk: Desk) -> None:
+    """A number names files, so none is given twice; what people see is counted on."""
+    desk.join(slots=2)
+    desk.submit(maps=2, reduces=1)
+    desk.fail("w1", "map-0")
+    desk.finish("w1", "map-0")
+    for worker in ("w1", "w2"):
+        desk.restart()
+        desk.return_of(worker)
+        desk.offer(f"w{int(worker[1]) + 1}")
+    assert desk.attempt("w3", "map-1") == 2001
+    desk.progress("w3", "map-1", 1, 1)
+    assert desk.published(public.Progress)[-1].attempt == 1
+    desk.lose_for_good("w3")
+    desk.join(slots=2)
+    tasks = {task: seen(desk, task) for task in ("map-0", "map-1")}
+    assert tasks == {"map-0": [1, 2, 3], "map-1": [1, 1, 1, 2]}
+    assert desk.attempt("w4", desk.running()["w4"][0]) > 2000
+    ended = desk.published(public.AttemptLost)
+    assert {(e.task, e.attempt) for e in ended if e.task == "map-1"} == {("map-1", 1)}
+
+
+def test_what_was_let_go_is_told_once(desk: Desk) -> None:
+    desk.join()
+    desk.submit(maps=1, reduces=1)
+    desk.finish("w1", "map-0")
+    desk.finish("w1", "reduce-0")
+    job = JobId("j1")
+    each = [JobLetGo(job, runs_only=True), JobLetGo(job, runs_only=True), JobLetGo(job)]
+    told = [line.strip() for line in tell([*desk.facts, *each], job)]
+    assert told[-2:] == ["its map output was let go", "its result was let go"]
+    assert "let go" not in told[-3]
+
+
+def test_the_story_of_a_job_has_small_numbers_of_attempts(desk: Desk) -> None:
+    desk.join()
+    desk.submit(maps=1, reduces=1)
+    desk.fail("w1", "map-0")
+    desk.finish("w1", "map-0")
+    desk.restart()
+    desk.join(host="h2")
+    desk.wait(GRACE_S + 0.2)
+    desk.finish("w2", "map-0")
+    desk.finish("w2", "reduce-0")
+    told = "\n".join(tell(desk.facts, "j1"))
+    assert "map-0 done by w1 (attempt 2) in" in told
+    assert "map-0 done by w2 (attempt 3) in" in told
+    assert "reduce-0 done by w2 (attempt 1) in" in told

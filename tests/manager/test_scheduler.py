@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from desk import Desk, two_workers
 
-from mrkernel.manager.scheduler import SLOW
+from mrkernel.manager.paces import SLOW
 from mrkernel.monitor import events as public
 
 
@@ -111,6 +111,15 @@ def test_a_slow_worker_is_passed_by_at_the_end_of_the_line(desk: Desk) -> None:
 def test_a_slow_worker_works_while_there_is_much_to_do(desk: Desk) -> None:
     one_is_slow(desk, maps=30)
     assert len(desk.running()["w1"]) == 1
+
+
+def test_a_slow_worker_is_better_than_one_that_is_stuck(desk: Desk) -> None:
+    """What is passed by for others that have no room for long would wait beside an idle worker."""
+    one_is_slow(desk, maps=7)
+    desk.wait(2.4)  # nothing but map-4 on w2, which should have taken a second
+    assert desk.running() == {"w1": [], "w2": ["map-4"]}
+    desk.wait(0.3)
+    assert desk.running() == {"w1": ["map-5"], "w2": ["map-4"]}
 
 
 def test_a_slow_worker_works_when_it_is_alone(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from mrkernel.ids import JobId
 from mrkernel.manager.facts import JobGone
 from mrkernel.manager.state_directory import StateDirectory
 
-DIGEST = "d" * 64
+LARGE = b"large"
+DIGEST = hashlib.sha256(LARGE).hexdigest()
 
 
 @pytest.fixture
@@ -115,7 +117,9 @@ def test_blobs_are_kept_by_digest(path: Path) -> None:
         directory.keep_blob("e" * 64, b"other")
         (path / "blobs" / "half.new").write_bytes(b"half")
     with StateDirectory.open(path) as directory:
-        assert directory.read_blobs() == {DIGEST: b"large", "e" * 64: b"other"}
+        assert directory.read_blob(DIGEST) == LARGE
+        assert directory.read_blob("e" * 64) == "is damaged"
+        assert directory.read_blob("a" * 64) == "is not there"
         directory.drop_blob(DIGEST)
         directory.drop_blob(DIGEST)
         directory.keep_blob("a" * 64, b"third")
@@ -127,9 +131,9 @@ def test_a_blob_that_does_not_fit_is_not_there(path: Path, monkeypatch: pytest.M
     def full(file: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mrkernel.manager.state_directory.os.fsync", full)
     with StateDirectory.open(path, durable=True) as directory:
+        monkeypatch.setattr("mrkernel.manager.state_directory.os.fsync", full)
         with pytest.raises(OSError, match="No space left"):
             directory.keep_blob(DIGEST, b"large")
-        assert directory.read_blobs() == {}
+        assert directory.read_blob(DIGEST) == "is not there"
         assert list((path / "blobs").iterdir()) == []
