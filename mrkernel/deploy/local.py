@@ -8,7 +8,9 @@ import os
 import select
 import subprocess
 import sys
+import weakref
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mrkernel.errors import ClusterError
@@ -52,6 +54,16 @@ def _cgroup_quota() -> int | None:
     return max(1, -(-int(allowed) // int(period)))
 
 
+def _let_go(supervisor: weakref.ref[subprocess.Popen[bytes]]) -> None:
+    """Let a forked child of this program not hold the input whose end is the cluster's end."""
+    process = supervisor()
+    if process is not None and process.stdin is not None and not process.stdin.closed:
+        # Not closed: the number is the file object's still, which closes it once more.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, process.stdin.fileno(), inheritable=False)
+        os.close(null)
+
+
 class SupervisorProcess:
     """A running supervisor; it ends when this program does, however that ends.
 
@@ -83,6 +95,8 @@ class SupervisorProcess:
             start_new_session=True,
             env=environment,
         )
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=partial(_let_go, weakref.ref(self._process)))
 
     def wait_ready(self) -> ConnectionFile:
         """Wait until the manager listens.

@@ -22,7 +22,6 @@ import math
 import os
 import select
 import selectors
-import shutil
 import signal
 import socket
 import sys
@@ -34,7 +33,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from mrkernel.deploy.local import RESTART_MANAGER
 from mrkernel.deploy.restarts import Restarts
-from mrkernel.deploy.sweep import make_cluster_directory, sweep
+from mrkernel.deploy.sweep import make_cluster_directory, remove, sweep
 from mrkernel.errors import MRKernelError
 from mrkernel.security.token import (
     ConnectionFile,
@@ -304,9 +303,8 @@ def _in_child(parent: int, life: Callable[[], int]) -> NoReturn:
         status = life()
     except MRKernelError as error:
         sys.stderr.write(f"mrkernel: {error}\n")
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - told here; the frames above are the supervisor's
         sys.excepthook(*sys.exc_info())
-        raise
     finally:
         os._exit(status)
 
@@ -376,7 +374,8 @@ def _clean_up(cluster: _Cluster, wake_read: int) -> None:
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-    shutil.rmtree(cluster.directory, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the next sweep tries again
+        remove(cluster.directory)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,9 @@ except ImportError:  # Windows: what a killed owner leaves stays there until the
 
 logger = logging.getLogger("mrkernel.deploy")
 
-#: Names of directories of a supervisor, of ``mrkernel worker``, and of what is not one yet.
-CLUSTER, WORKER, DRAFT = "mrkernel-", "mrkernel-worker-", ".new-"
+#: Names of directories of a supervisor, of ``mrkernel worker``, of what is not one yet, and of what
+#: is none any more.
+CLUSTER, WORKER, DRAFT, GONE = "mrkernel-", "mrkernel-worker-", ".new-", ".gone-"
 #: Seconds a killed worker's files stay: its manager, which may itself be away for a moment, lets
 #: another worker of the host serve them. A cluster's own files are of no use without it.
 LEASE_S = 600.0
@@ -75,6 +76,21 @@ def make_worker_directory() -> Path:
     return Path(tempfile.mkdtemp(prefix=WORKER, dir=spill_root()))
 
 
+def remove(directory: Path) -> None:
+    """Remove a directory that nobody needs; if this is killed meanwhile, the next sweep goes on.
+
+    First of all it loses its name: half of it, without its lock, would be taken for that of a
+    version which knew of no locks, and stay for a week.
+
+    Raises:
+        OSError: something of it cannot be removed.
+    """
+    gone = directory
+    if not directory.name.startswith(GONE):
+        gone = directory.rename(directory.with_name(GONE + directory.name))
+    shutil.rmtree(gone)
+
+
 def sweep(root: Path | None = None) -> list[Path]:
     """Remove what killed owners left under the spill root; return what it was.
 
@@ -83,16 +99,17 @@ def sweep(root: Path | None = None) -> list[Path]:
     """
     removed = []
     for path in sorted((root or spill_root()).iterdir()):
-        if not path.name.startswith((CLUSTER, DRAFT)) or path.is_symlink() or not path.is_dir():
+        ours = path.name.startswith((CLUSTER, DRAFT, GONE))
+        if not ours or path.is_symlink() or not path.is_dir():
             continue
         if _age_s(path) < _lease_s(path):
             continue
         locks: list[int] = []
         try:
-            for each in (path, *path.iterdir()):
+            for each in () if path.name.startswith(GONE) else (path, *path.iterdir()):
                 if (each / LOCK).exists() or each is path:
                     locks.append(hold(each))
-            shutil.rmtree(path)
+            remove(path)
             removed.append(path)
         except (BlockingIOError, FileNotFoundError):
             continue  # somebody lives there, or somebody else removes it
@@ -105,6 +122,8 @@ def sweep(root: Path | None = None) -> list[Path]:
 
 
 def _lease_s(path: Path) -> float:
+    if path.name.startswith(GONE):
+        return 0.0
     if path.name.startswith(DRAFT):
         return LEASE_S
     if not any(path.glob(LOCK)) and not any(path.glob(f"*/{LOCK}")):

@@ -102,11 +102,12 @@ class BadRecords(Sequence[BadRecord]):
         rows = []
         for bad, row in zip(self, self._rows(), strict=False):
             cells = [f"<td style='text-align:left'>{html.escape(cell)}</td>" for cell in row]
-            if bad.traceback:
-                lines = html.escape(_printable(bad.traceback))
+            whole = bad.traceback or bad.error
+            if whole != row[-1]:
                 cells[-1] = (
-                    "<td style='text-align:left'><details><summary>"
-                    f"{html.escape(row[-1])}</summary><pre>{lines}</pre></details></td>"
+                    f"<td style='text-align:left'><details><summary>{html.escape(row[-1])}"
+                    "</summary><pre style='white-space:pre-wrap'>"
+                    f"{html.escape(_printable(whole))}</pre></details></td>"
                 )
             rows.append(f"<tr>{''.join(cells)}</tr>")
         foot = f"<p>{counted(len(self))}{', ' * bool(self._more())}{self._more()}</p>"

@@ -6,15 +6,17 @@ is the user's own, raised in this process: ``%debug`` and ``pdb.post_mortem`` st
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 from typing import Any
 
 from mrkernel.data import pickles
 from mrkernel.errors import JobSpecError, TaskFailedError
 from mrkernel.job import counters, randomness
 from mrkernel.job.callables import prepare
-from mrkernel.job.failure import ROLES, Failure
+from mrkernel.job.failure import ROLES, Failure, owner_of
 from mrkernel.job.functions import Functions, isolated, show_sources, unpack
 from mrkernel.job.mapping import as_pair
 from mrkernel.shuffle import keys as _keys
@@ -31,7 +33,8 @@ def replay(
 ) -> None:
     """Do again what failed.
 
-    Counters count for nothing, and ``random`` is seeded as at the beginning of the task.
+    Counters count for nothing. ``random`` is seeded as at the beginning of a task: where it was
+    when the record came is not known, for that depends on all that was drawn before it.
 
     Args:
         functions: of the job.
@@ -53,7 +56,15 @@ def replay(
             "what it was in the task"
         )
     with counters.collect(), randomness.seeded(job_seed, task):
-        _do_again(function, failure)
+        before = pickle.dumps(randomness.state())
+        try:
+            _do_again(function, failure)
+        finally:
+            if pickle.dumps(randomness.state()) != before and failure.index != 0:
+                tell(
+                    f"the {failure.role} draws from random, which is seeded anew here: in the task "
+                    "it had drawn before, and got other numbers"
+                )
     at = f" for {failure.where}" if failure.where else ""
     raise JobSpecError(
         f"the {failure.role} goes well here{at}, where it failed with: {failure.sentence}; does it "
@@ -100,6 +111,14 @@ def failure_of(error: BaseException | None, job: str) -> Failure:
         what = "did not fail" if error is None else f"ended without a failed task ({error})"
         raise JobSpecError(f"job {job} {what}: there is nothing to debug")
     return failure
+
+
+def users_traceback(error: BaseException) -> TracebackType | None:
+    """Return the traceback of what was done again from the first frame on that is not ours."""
+    step = error.__traceback__
+    while step is not None and owner_of(step.tb_frame.f_code.co_filename) == "ours":
+        step = step.tb_next
+    return step or error.__traceback__
 
 
 def _why_not(functions: Functions, failure: Failure) -> str:
@@ -168,7 +187,7 @@ def _check_pairs(given: Any, failure: Failure) -> None:
 def _explained() -> Iterator[None]:
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # of the record's class, whatever it does when it is made again
         raise JobSpecError(
             f"what it failed on cannot be made again here ({type(error).__name__}: {error}): "
             "import or define here what the record is made of"

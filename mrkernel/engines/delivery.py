@@ -108,13 +108,26 @@ def _part(
         return ResultPart(place.index, 0, 0, memory_read(b""), RunIndex)
     data = place.data
     if data is None and copy:
-        path = _path_here(place)
-        data = read_remote(place, 0, -1) if path is None else path.read_bytes()
+        data = _copied(place, read_remote)
     if data is not None:
         read = memory_read(data)
         return ResultPart(place.index, place.pairs, place.nbytes, read, partial(memory_index, data))
     held = _Held(place, token, places)
     return ResultPart(place.index, place.pairs, place.nbytes, held.read, held.load_index)
+
+
+def _copied(place: PartPlace, read_remote: Callable[[PartPlace, int, int], bytes]) -> bytes:
+    path = _path_here(place)
+    try:
+        return read_remote(place, 0, -1) if path is None else path.read_bytes()
+    except CorruptRunError:
+        raise
+    except (OSError, ClusterError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ClusterError(
+            f"part {place.index} of the result cannot be read on {place.worker} ({reason}): "
+            "run the job again"
+        ) from error
 
 
 def _path_here(place: PartPlace) -> Path | None:

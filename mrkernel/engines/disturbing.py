@@ -6,18 +6,26 @@ import threading
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
+from mrkernel.engines.job import done_share
 from mrkernel.errors import ClusterError, JobSpecError, ManagerUnreachableError
 from mrkernel.monitor.live import LivePicture
 from mrkernel.monitor.workers import HERE
 
 How = Literal["kill", "freeze", "slow"]
 
-#: What is said of a worker to which it was done.
-_DONE = {
-    "kill": "killed {worker}",
-    "freeze": "froze {worker} for {amount:g} s",
-    "slow": "made {worker} {amount:g} times slower",
+#: What is said of it before, and when it was done.
+_WORDS = {
+    "kill": ("kill {worker}", "killed {worker}"),
+    "freeze": ("freeze {worker} for {amount:g} s", "froze {worker} for {amount:g} s"),
+    "slow": ("make {worker} {amount:g} times slower", "made {worker} {amount:g} times slower"),
+    "let go": ("let {worker} run at full speed", "{worker} runs at full speed"),
 }
+
+
+def disturbance_text(how: How, worker: str, amount: float = 0.0, *, done: bool = True) -> str:
+    """Say in a few words what is to be done to a worker, or was done."""
+    words = _WORDS["let go" if (how, amount) == ("slow", 1) else how]
+    return words[done].format(worker=worker, amount=amount)
 
 
 class Manager(Protocol):
@@ -142,13 +150,13 @@ class Disturbable:
             self._disturb_now(how, worker, amount)
             return None
         self._check_lives(worker)  # a slip is better told now than in the middle of a job
-        will = _DONE[how].format(worker=worker, amount=amount)
+        will = disturbance_text(how, worker, amount, done=False)
         return self._when(at, job, will, lambda: self._disturb_now(how, worker, amount))
 
     def _disturb_now(self, how: How, worker: str, amount: float) -> str:
         self._check_lives(worker)
         self._disturb(worker, how, amount)
-        return _DONE[how].format(worker=worker, amount=amount)
+        return disturbance_text(how, worker, amount)
 
     def _check_lives(self, worker: str) -> None:
         """Refuse the name of a worker that is not here.
@@ -212,7 +220,7 @@ def _reached(manager: Manager, job: str, share: float) -> bool:
     picture = manager.watch(job)
 
     def there(seen: dict[str, Any]) -> bool:
-        return manager.closed or _over(seen) or (bool(seen) and progress(seen) >= share)
+        return manager.closed or _over(seen) or (bool(seen) and done_share(seen) >= share)
 
     picture.wait_for(there)
     if manager.closed:
@@ -222,10 +230,3 @@ def _reached(manager: Manager, job: str, share: float) -> bool:
 
 def _over(picture: dict[str, Any]) -> bool:
     return bool(picture) and (picture["ended"] is not None or picture["forgotten"])
-
-
-def progress(picture: dict[str, Any]) -> float:
-    """Return how much of a job is done, 0 to 1; map and reduce tasks weigh the same."""
-    bars = [picture[phase] for phase in ("map", "reduce") if picture.get(phase)]
-    total = sum(bar["total"] for bar in bars)
-    return sum(bar["done"] for bar in bars) / total if total else 0.0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 
 from mrkernel.engines.job import Job
 from mrkernel.engines.result import JobResult
+from mrkernel.monitor.picture import Json
 from mrkernel.monitor.terminal import job_renderable
 from mrkernel.monitor.text import Milestones
 
@@ -23,6 +25,19 @@ class PrintedLines:
             lines.append(f"… {dropped:,} more characters are not shown")
         for line in lines:
             sys.stderr.write(f"{task} on {worker} | {line}\n")
+
+
+class ManagerClock:
+    """The manager's clock, as far as pictures tell: it is not ours, and goes on between events."""
+
+    def __init__(self) -> None:
+        self._ahead_s = -math.inf
+
+    def now(self, picture: Json) -> float:
+        """What it shows now, or a little less."""
+        here = time.monotonic()
+        self._ahead_s = max(self._ahead_s, picture["at"] - here)
+        return here + self._ahead_s
 
 
 def follow(job: Job, *, quiet: bool = False, cancel_on_interrupt: bool = True) -> JobResult:
@@ -56,28 +71,25 @@ def _follow_live(job: Job) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    shift: float | None = None
+    clock = ManagerClock()
     console = Console(stderr=True)
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
             ended = job.wait(1 / RATE_HZ)
             picture = job.last_picture()
             if picture:
-                # The manager's clock is not ours; what matters is that it goes on.
-                newest = picture["at"] - time.monotonic()
-                shift = newest if shift is None else max(shift, newest)
-                live.update(job_renderable(picture, time.monotonic() + shift), refresh=True)
+                live.update(job_renderable(picture, clock.now(picture)), refresh=True)
             if ended:
                 return
 
 
 def _follow_plainly(job: Job) -> None:
-    milestones = Milestones()
+    milestones, clock = Milestones(), ManagerClock()
     while True:
         ended = job.wait(1 / RATE_HZ)
         picture = job.last_picture()
         if picture:
-            for line in milestones.tell(picture):
+            for line in milestones.tell(picture, clock.now(picture)):
                 sys.stderr.write(line + "\n")
             sys.stderr.flush()
         if ended:

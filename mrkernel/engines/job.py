@@ -77,10 +77,7 @@ class Job:
         """How much is behind us, from 0 to 1; map and reduce tasks weigh the same."""
         if self._outcome.done() and self._outcome.exception() is None:
             return 1.0
-        picture = self.picture.snapshot()
-        bars = [picture[phase] for phase in ("map", "reduce") if picture.get(phase)]
-        total = sum(bar["total"] for bar in bars)
-        return sum(bar["done"] for bar in bars) / total if total else 0.0
+        return done_share(self.picture.snapshot())
 
     @property
     def counters(self) -> dict[str, int]:
@@ -186,3 +183,10 @@ class Job:
     def on_end(self, call: Callable[[Job], None]) -> None:
         """Call ``call`` when it has ended, from whatever thread; at once if it has."""
         self._outcome.add_done_callback(lambda _: call(self))
+
+
+def done_share(picture: dict[str, Any]) -> float:
+    """Return how much of a job is done, as its picture has it, from 0 to 1."""
+    bars = [picture[phase] for phase in ("map", "reduce") if picture.get(phase)]
+    total = sum(bar["total"] for bar in bars)
+    return sum(bar["done"] for bar in bars) / total if total else 0.0

@@ -29,6 +29,9 @@ SUPERVISED_LEASE_S = 30.0
 #: Pauses between two looks double from the first to the longest, each shortened or lengthened by up
 #: to a half at random: clients of one manager must not all come back at once.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
+#: A connection that lived less long was of no use: what follows belongs to the same search, or a
+#: manager that hangs up on us each time would be looked for without a pause and without an end.
+USEFUL_S = 1.0
 #: How often those who wait are told that it is still away; a moment is not worth a word.
 TELL_S = 0.2
 #: A manager whose host was silent for so long is lost: its network, or its power, is gone.
@@ -93,6 +96,8 @@ class Link:
         self._socket: FrameSocket | None = None
         self._since: float | None = None
         self._connections = 0
+        self._connected_at = self._began = 0.0  # the last connection; the search for one
+        self._pause_s = 0.0  # before the next look
         self._closing = threading.Event()
         self._connected(self._connect())
         self._thread = threading.Thread(target=self._run, name="mrk-client", daemon=True)
@@ -188,7 +193,7 @@ class Link:
         socket.watch_over(SILENCE_S)
         self._reading, self._socket = socket, socket
         self._connections += 1
-        self._since = time.monotonic()
+        self._since = self._connected_at = time.monotonic()
 
     def _run(self) -> None:
         error: MRKernelError
@@ -224,13 +229,15 @@ class Link:
             SecurityError: another manager is there.
         """
         self._disconnect()
-        began = time.monotonic()
+        now = time.monotonic()
+        if now - self._connected_at >= USEFUL_S or not self._began:
+            self._began, self._pause_s = now, 0.0
         # A look may take seconds, so another thread says how long it takes.
         found = threading.Event()
-        telling = threading.Thread(target=self._tell, args=(began, found), daemon=True)
+        telling = threading.Thread(target=self._tell, args=(now, found), daemon=True)
         telling.start()
         try:
-            self._look(began, why)
+            self._look(why)
         finally:
             found.set()
             telling.join()
@@ -241,10 +248,11 @@ class Link:
                 if self._since is None and not self.closed:
                     self._listener.away(time.monotonic() - began)
 
-    def _look(self, began: float, why: ClusterError) -> None:
-        pause_s = FIRST_PAUSE_S
+    def _look(self, why: ClusterError) -> None:
         while not self.closed:
-            away_s = time.monotonic() - began
+            self._closing.wait(self._pause_s * random.uniform(0.5, 1.5))
+            self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
+            away_s = time.monotonic() - self._began
             if self._supervised is not None and not self._supervised():
                 raise why
             if away_s > self._lease_s:
@@ -255,8 +263,6 @@ class Link:
                 logger.debug("the manager is still away: %s", error)
             else:
                 return
-            self._closing.wait(pause_s * random.uniform(0.5, 1.5))
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         raise why
 
     def _come_back(self) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 #: An embedded cluster has at most so many workers, however many cores there are.
 MOST_WORKERS = 4
 JOIN_S = 30.0
-_MANAGER_KILLED = "killed the manager"
 
 
 class LocalCluster(Disturbable, Cluster):
@@ -181,14 +180,14 @@ class LocalCluster(Disturbable, Cluster):
             ClusterError: the cluster has ended.
         """
         if at is not None:
-            return self._when(at, job, _MANAGER_KILLED, self._restart_manager)
+            return self._when(at, job, "kill the manager", self._restart_manager)
         self._restart_manager()
         return None
 
     def _restart_manager(self) -> str:
         self.client  # noqa: B018 - it is there before it is killed
         self._supervisor.restart_manager()
-        return _MANAGER_KILLED
+        return "killed the manager"
 
     # --- the end ----------------------------------------------------------------------------------
 

@@ -91,13 +91,19 @@ class RunningJobs:
         job_id = JobId(job.id)
         with self._lock:
             self._running[job_id] = _Running(job, output, on_print)
-            self._followed.add(job_id)
-            early = self._early.pop(job_id, [])
-        for each in early:
+        while True:
+            with self._lock:
+                early = self._early.get(job_id)
+                if not early:
+                    # Only now: what comes meanwhile, on another thread, waits behind what came.
+                    self._early.pop(job_id, None)
+                    self._followed.add(job_id)
+                    return
+                each = early.pop(0)
             if isinstance(each, MRKernelError):
                 self.fail(job_id, each)
             else:
-                self.heard(each)
+                self._take(each)
 
     def next_end(self, job_id: JobId) -> Future[Ended]:
         """The next word about the end of a job."""
@@ -122,6 +128,9 @@ class RunningJobs:
             if message.job not in self._followed:
                 self._early.setdefault(message.job, []).append(message)
                 return
+        self._take(message)
+
+    def _take(self, message: JobPrinted | Ended) -> None:
         if isinstance(message, Ended):
             self._ended(message)
         else:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, BinaryIO
 
 from tornado.iostream import IOStream, StreamClosedError
@@ -56,8 +56,14 @@ class Connection:
     # --- making one -------------------------------------------------------------------------------
 
     @classmethod
-    async def accept(cls, stream: IOStream, token: bytes) -> Connection | None:
-        """Let a peer prove itself within ``DEADLINE_S``; None, and closed, when it does not."""
+    async def accept(
+        cls, stream: IOStream, token: bytes, tell: Callable[[str], None] | None = None
+    ) -> Connection | None:
+        """Let a peer prove itself within ``DEADLINE_S``; None, and closed, when it does not.
+
+        Args:
+            tell: hears why it did not; None: the log does.
+        """
         stream.set_nodelay(True)
         acceptor = Acceptor(token, secrets.token_bytes(NONCE_SIZE))
         decoder = FrameDecoder(HANDSHAKE_LIMIT)
@@ -70,7 +76,11 @@ class Connection:
             return None
         except (TimeoutError, ProtocolError, SecurityError) as error:
             # No word to the peer: every failure looks the same from outside.
-            logger.warning("a peer was turned away: %s", error or "it said nothing in time")
+            reason = str(error) or "it said nothing in time"
+            if tell is not None:
+                tell(reason)
+            else:
+                logger.warning("a peer was turned away: %s", reason)
             stream.close()
             return None
         return cls(stream, decoder, acceptor.role, acceptor.session_key)

@@ -88,6 +88,25 @@ def test_it_ends_well_when_it_is_told_to_twice(supervisor: SupervisorProcess) ->
     assert not list(Path(os.environ["JUPYTER_RUNTIME_DIR"]).glob(f"*{connection.id}*"))
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_of_its_owner_does_not_keep_it(supervisor: SupervisorProcess) -> None:
+    """As multiprocessing makes them: they have all that their parent has open."""
+    supervisor.wait_ready()
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+    try:
+        stdin = supervisor._process.stdin
+        assert stdin is not None
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdin.fileno())  # the owner is killed
+        eventually(lambda: not supervisor.alive, "end of the supervisor")
+        assert list(SPILL.iterdir()) == []
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def test_a_cluster_that_cannot_start_says_so(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from mrkernel.deploy.sweep import (
     hold,
     make_cluster_directory,
     make_worker_directory,
+    remove,
     spill_root,
     sweep,
 )
@@ -96,6 +97,27 @@ def test_it_stays_while_a_child_of_its_dead_owner_lives() -> None:
     assert sweep() == [path]
 
 
+def test_what_a_killed_remover_left_goes_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is gone with the first files: the rest must not be taken for somebody's."""
+    directory = tmp_path / f"{CLUSTER}x"
+    for name in (LOCK, "a.run", "b.run"):
+        (directory / name).parent.mkdir(exist_ok=True)
+        (directory / name).touch()
+
+    def killed(path: Path) -> None:
+        (path / LOCK).unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("mrkernel.deploy.sweep.shutil.rmtree", killed)
+        remove(directory)
+    assert len(list(tmp_path.iterdir())) == 1
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_workers_files_stay_for_its_lease(tmp_path: Path) -> None:
     path = left_behind(tmp_path, f"{WORKER}1")
     assert sweep(tmp_path) == []
@@ -153,7 +175,7 @@ def test_what_cannot_be_removed_is_said_and_the_rest_goes(
     remove = shutil.rmtree
 
     def rmtree(path: Path) -> None:
-        if path == bad:
+        if path.name.endswith(bad.name):
             raise PermissionError(13, "Permission denied", str(path))
         remove(path)
 

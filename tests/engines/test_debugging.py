@@ -14,7 +14,7 @@ import pytest
 
 from mrkernel.config import JobOptions
 from mrkernel.data import pickles
-from mrkernel.engines.debugging import failure_of, replay, replay_packed
+from mrkernel.engines.debugging import failure_of, replay, replay_packed, users_traceback
 from mrkernel.engines.job import Job
 from mrkernel.engines.prepare import prepare
 from mrkernel.errors import JobSpecError, KeyTypeError, TaskFailedError
@@ -100,6 +100,43 @@ def test_a_mapper_raises_the_same_at_the_same_line(place: Any, mapper: Any) -> N
     assert variables["number"] == FAR
     assert variables["double"] == 2 * FAR
     assert bool(told) == (mapper is Stateful)
+
+
+def draws(number: int) -> list[tuple[int, float]]:
+    drawn = random.random()
+    return [(number, drawn / (FAR - number))]
+
+
+def test_what_chance_was_like_in_the_task_is_not_known_here() -> None:
+    """And is said of a function that asks for it: where it was depends on all records before."""
+    told: list[str] = []
+    for index in (FAR, 0, None):
+        evidence = evidence_of(("numbers", FAR), FAR)
+        failure = Failure(kind="user", sentence="", role="mapper", index=index, evidence=evidence)
+        raised(lambda f=failure: replay(Functions(draws), f, tell=told.append))  # type: ignore[misc]
+        raised(lambda f=failure: replay(Functions(returns), f, tell=told.append))  # type: ignore[misc]
+    assert (
+        told
+        == [
+            "the mapper draws from random, which is seeded anew here: in the task it had drawn "
+            "before, and got other numbers"
+        ]
+        * 2
+    )
+
+
+def test_the_traceback_begins_in_the_users_code() -> None:
+    failure = Failure(
+        kind="user", sentence="", role="mapper", evidence=evidence_of(("numbers", FAR), FAR)
+    )
+    error = raised(lambda: replay(Functions(returns), failure))
+    # Without the frames of this test, which is no user's.
+    error.__traceback__ = error.__traceback__.tb_next.tb_next if error.__traceback__ else None
+    assert error.__traceback__ is not None
+    assert "debugging.py" in error.__traceback__.tb_frame.f_code.co_filename  # replay
+    begins = users_traceback(error)
+    assert begins is not None
+    assert begins.tb_frame.f_code is returns.__code__
 
 
 def first_fails(key: int, values: Any) -> Iterator[tuple[int, int]]:
@@ -280,11 +317,11 @@ def test_the_command_line_shows_the_frames_and_fails(cluster: Any, tmp_path: Pat
     failed = said(*words)
     assert failed.returncode == 1
     job_id = failed.stderr.partition("job ")[2].split()[0]
-    again = said("debug", job_id, "--manager", address)
+    again = said("debug", job_id, "--on", address)
     assert again.returncode == 1
     assert "number = int(line)" in again.stderr
     assert again.stderr.rstrip().endswith("invalid literal for int() with base 10: 'x'")
-    wrong = said("debug", "j999", "--manager", address)
+    wrong = said("debug", "j999", "--on", address)
     assert wrong.returncode == 2
     assert "there is no job 'j999' here" in wrong.stderr
 

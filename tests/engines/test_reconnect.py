@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -307,6 +308,33 @@ def test_after_the_lease_everybody_is_told(manager: FakeManager) -> None:
     assert held.client.closed
     with pytest.raises(ManagerUnreachableError, match="start a new one"):
         held.client.look("cluster")
+    held.close()
+
+
+def test_a_manager_that_always_hangs_up_is_not_stormed_and_not_for_ever(
+    manager: FakeManager,
+) -> None:
+    """Whatever it has against us: the pauses grow, and the lease ends."""
+    held = Client(manager, lease_s=1.0)
+    job = held.submit()
+    taken = 0
+    assert manager._listening is not None
+    manager._listening.settimeout(0.1)
+
+    def hang_up() -> None:
+        nonlocal taken
+        while not held.client.closed:
+            with contextlib.suppress(OSError, ClusterError):
+                manager.accept(start=2).close()
+                taken += 1
+
+    hanging_up = threading.Thread(target=hang_up)
+    hanging_up.start()
+    held.peer.close()
+    with pytest.raises(JobError, match=r"of job j1 is gone .* looked for for 1 s"):
+        job.result(PATIENCE_S)
+    hanging_up.join()
+    assert 2 <= taken <= 10
     held.close()
 
 

@@ -114,6 +114,24 @@ def test_a_crowd_does_not_keep_a_friend_out(caplog: pytest.LogCaptureFixture) ->
     assert "had to make room" in caplog.text
 
 
+@pytest.mark.fault(54, 57)
+def test_a_flood_of_garbage_is_counted_and_hardly_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A line for each would fill the disk that the journal is on."""
+
+    async def test(house: House) -> None:
+        for _ in range(100):
+            garbage = await house.stranger()
+            await garbage.write(b"GET / HTTP/1.1\r\n\r\n")
+            assert await is_shown_out(garbage)
+        assert house.doorway.refused == 100
+
+    run(test)
+    assert caplog.text.count("a peer was turned away") == 7  # 1, 2, 4 ... 64
+    assert "does not speak mrkernel's protocol (64 so far)" in caplog.text
+
+
 def test_a_handshake_under_way_succeeds_while_others_crowd_in() -> None:
     async def test(house: House) -> None:
         friend = await house.stranger()
