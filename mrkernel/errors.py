@@ -99,14 +99,19 @@ class TaskFailedError(JobError):
     def __str__(self) -> str:
         return str(self.args[0])
 
-    def _render_traceback_(self) -> list[str]:
-        """Lines IPython shows in place of our own frames: only the user's code is of interest."""
+    def details(self) -> list[str]:
+        """Lines on what the sentence does not have: the user's frames, the record."""
         if self.failure is None:
-            return super()._render_traceback_()
+            return []
         lines = self.failure.render().splitlines()
         told = str(self)
-        rest = [line for line in lines if line.removeprefix("at ") not in told]
-        return [f"{type(self).__name__}: {told}", *([""] if rest else []), *rest]
+        facts = (line.removeprefix("at ").removeprefix("hint: ") for line in lines)
+        return [line for line, fact in zip(lines, facts, strict=True) if fact not in told]
+
+    def _render_traceback_(self) -> list[str]:
+        """Lines IPython shows in place of our own frames: only the user's code is of interest."""
+        rest = self.details()
+        return [*super()._render_traceback_(), *([""] if rest else []), *rest]
 
 
 class JobCancelledError(JobError):

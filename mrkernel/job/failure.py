@@ -65,6 +65,20 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
             lines.append(f"hint: {self.hint}")
         return "\n".join(lines)
 
+    def next_steps(self, debug: str = "") -> str:
+        """Say what to do about it, "next: ..."; "" when no function is to blame.
+
+        Args:
+            debug: what calls it again, "%mr_debug"; "": nothing does.
+        """
+        steps = []
+        if debug and self.role and self.error_type:
+            steps.append(f"{debug} calls it again here")
+        # Neither a batch nor finish() can be skipped; and where too many were, that is told.
+        if self.role == "mapper" and self.record and "--on-error" not in self.sentence:
+            steps.append("--on-error skip goes on without such records")
+        return f"next: {'; '.join(steps)}" if steps else ""
+
     def traceback(self) -> str:
         """Draw the user's frames and the error: a traceback without what is ours."""
         lines = []

@@ -27,8 +27,8 @@ def seed(job_seed: int, task: str) -> None:
     numpy_random = sys.modules.get(_NUMPY_RANDOM)
     if numpy_random is not None:
         _seed_numpy(numpy_random, digest)
-    elif not any(isinstance(finder, _SeedWhenImported) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _SeedWhenImported())
+    elif _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
 
 
 def state() -> tuple[Any, Any]:
@@ -63,7 +63,8 @@ def seeded(job_seed: int, task: str) -> Iterator[None]:
         random.setstate(state)
         if numpy_state is not None:
             numpy_random.set_state(numpy_state)
-        sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, _SeedWhenImported)]
+        if _finder in sys.meta_path:
+            sys.meta_path.remove(_finder)
 
 
 def _seed_numpy(numpy_random: Any, digest: bytes) -> None:
@@ -87,6 +88,9 @@ class _SeedWhenImported(importlib.abc.MetaPathFinder):
         if spec is not None and spec.loader is not None:
             spec.loader = _SeedingLoader(spec.loader, self.digest)
         return spec
+
+
+_finder = _SeedWhenImported()
 
 
 class _SeedingLoader(importlib.abc.Loader):

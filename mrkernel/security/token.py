@@ -139,10 +139,9 @@ def find_manager(address: str | None = None, directory: Path | None = None) -> C
             return manager
         if address.replace("localhost", "127.0.0.1") == f"{manager.host}:{manager.port}":
             return manager
-    listed = ", ".join(f"{m.host}:{m.port}" for m in managers) or "none"
-    raise ManagerUnreachableError(
-        f"no manager of yours at {address} on this machine; running: {listed}"
-    )
+    listed = ", ".join(f"{m.host}:{m.port}" for m in managers)
+    instead = f"choose one of {listed}" if listed else "start one with `mrkernel manager`"
+    raise ManagerUnreachableError(f"no manager of yours at {address} on this machine: {instead}")
 
 
 def _is_alive(pid: int) -> bool:

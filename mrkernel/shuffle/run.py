@@ -125,8 +125,7 @@ class RunWriter:
         inline: int = 0,
         block_bytes: int = BLOCK_BYTES,
     ) -> None:
-        # Not parsed again: it would take a third of the time of a task without records.
-        self.path = path if isinstance(path, Path) else Path(path)
+        self._path = path  # a Path of it would take a tenth of the time of a task without records
         self.data: bytes | None = None  #: all of a run that made no file
         self._inline = inline
         self.partitions = partitions
@@ -182,10 +181,13 @@ class RunWriter:
             with contextlib.suppress(OSError):
                 self._file.close()
             if not isinstance(self._file, io.BytesIO):
-                self.path.unlink(missing_ok=True)
+                Path(self._path).unlink(missing_ok=True)
+
+    def _create(self) -> BinaryIO:
+        return open(self._path, "wb")  # noqa: PTH123 - a path may be a string here
 
     def _failed(self, error: OSError, more: int) -> RunWriteError:
-        failed = RunWriteError(error.errno, error.strerror, str(self.path))
+        failed = RunWriteError(error.errno, error.strerror, str(self._path))
         failed.needed = self._offset + more
         return failed
 
@@ -199,14 +201,14 @@ class RunWriter:
             return
         try:
             if self._file is None:
-                self._file = io.BytesIO() if self._inline else self.path.open("wb")
+                self._file = io.BytesIO() if self._inline else self._create()
                 self._file.write(_MAGIC)
                 self._offset = len(_MAGIC)
             place = BlockPlace(
                 self._offset, len(data), crc32(data), block.groups, block.pairs, block.continues
             )
             if isinstance(self._file, io.BytesIO) and self._offset + len(data) > self._inline:
-                begun, self._file = self._file, self.path.open("wb")
+                begun, self._file = self._file, self._create()
                 self._file.write(begun.getbuffer())
             self._file.write(data)
         except OSError as error:

@@ -168,7 +168,7 @@ class SortBuffer:
     def close(self) -> RunIndex:
         """Flush, and close the run."""
         self.flush()
-        if self._fold_digest is None:
+        if self._fold_digest is None or not self.pairs:
             return self._writer.close(self._digest.total)
         return self._writer.close(self._fold_digest.total(self.pairs))
 

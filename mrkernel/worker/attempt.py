@@ -27,7 +27,7 @@ from mrkernel.errors import CorruptRunError, KeyTypeError, MRKernelError
 from mrkernel.ids import JobId
 from mrkernel.job import counters, randomness
 from mrkernel.job.batch_mapping import BatchMapCall
-from mrkernel.job.builtins import folding
+from mrkernel.job.builtins import Folding, folding
 from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
 from mrkernel.job.functions import Functions
 from mrkernel.job.mapping import MapCall
@@ -74,8 +74,10 @@ class JobContext:
         read_blob: returns the bytes of a blob of this job.
         open_run: opens the run of a finished map attempt.
         progress: told of every slice of records.
+        peak_memory: returns the most memory that the attempt in hand had, in bytes; 0: not known.
         made: whether this process has made ``directory``.
         map_call: the mapper made ready, where all tasks of this process can share it.
+        folds: what the job folds, once it was looked at.
     """
 
     job: JobId
@@ -85,8 +87,10 @@ class JobContext:
     read_blob: Callable[[str], bytes]
     open_run: RunOpener
     progress: ProgressCell
+    peak_memory: Callable[[], int] = int
     made: bool = False
     map_call: MapCall | None = None
+    folds: Folding | None = None
 
     @property
     def memory(self) -> int:
@@ -144,6 +148,7 @@ def run_attempt(start: Start, context: JobContext) -> Finished:
         part=done.part,
         counters=counters.take(),
         bad=tuple(done.bad),
+        peak_memory=context.peak_memory(),
     )
 
 
@@ -165,17 +170,18 @@ def _not_skipped(error: UserCodeError) -> UserCodeError:
 def _map(start: Start, context: JobContext) -> Done:
     """Map a split into a run: one share per reduce task."""
     spec, functions = context.spec, context.functions
-    path = context.directory / run_name(start.index, start.attempt)
-    size = block_bytes(context.memory)
+    path = f"{context.directory}/{run_name(start.index, start.attempt)}"
+    memory = context.memory
+    size = block_bytes(memory)
     writer = RunWriter(path, spec.reduce_tasks, inline=start.carry, block_bytes=size)
     combiner = None
     if functions.combiner is not None:
         combiner = ReduceCall(functions.combiner, "combiner")
-    fold = folding(functions.reducer, functions.combiner, sort_values=spec.sort_values).map
+    fold = _folds(context).map
     buffer = SortBuffer(
         spec.reduce_tasks,
         writer=writer,
-        limit_bytes=context.memory,
+        limit_bytes=memory,
         partitioner=functions.partitioner,
         combine=combiner.combine if combiner is not None and fold is None else None,
         fold=fold,
@@ -286,6 +292,14 @@ def _map_call(context: JobContext) -> MapCall:
     return context.map_call
 
 
+def _folds(context: JobContext) -> Folding:
+    """Say what the job folds: the same for all its tasks."""
+    if context.folds is None:
+        functions, sort_values = context.functions, context.spec.sort_values
+        context.folds = folding(functions.reducer, functions.combiner, sort_values=sort_values)
+    return context.folds
+
+
 # --- reduce ---------------------------------------------------------------------------------------
 
 
@@ -293,7 +307,7 @@ def _reduce(start: Start, context: JobContext) -> Done:
     """Merge the runs of one partition and reduce its groups into a result part."""
     done = Done()
     functions, sort_values = context.functions, context.spec.sort_values
-    folds = folding(functions.reducer, functions.combiner, sort_values=sort_values)
+    folds = _folds(context)
     finish_states = finisher(folds.reduce) if folds.reduce is not None and folds.states else None
     call = ReduceCall(functions.reducer, finish_states=finish_states)
     path = context.directory / part_name(start.index, start.attempt)

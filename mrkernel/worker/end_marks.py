@@ -6,7 +6,6 @@ before an answer from what was printed right after it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import sys
@@ -28,8 +27,10 @@ class EndMarks:
         if self._pipe is None:
             return
         for stream in self._streams:
-            with contextlib.suppress(OSError, ValueError):  # user code closed it
+            try:  # after every attempt: a context manager would cost more than the flush
                 stream.flush()
+            except (OSError, ValueError):
+                continue  # user code closed it
         os.write(self._pipe, END)
 
     def close(self) -> None:

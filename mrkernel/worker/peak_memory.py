@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+if sys.platform != "win32":
+    from resource import RUSAGE_SELF, getrusage
+
 
 class PeakMemory:
     """The peak of this process; make it in the process that it is about.
@@ -31,9 +34,7 @@ class PeakMemory:
         """Return the peak since ``begin``, in resident bytes; 0 where the system does not tell."""
         if sys.platform == "win32":
             return 0
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = getrusage(RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak << 10
 
     def close(self) -> None:

@@ -56,7 +56,8 @@ class ProgressCell:
         self._started += 1
         self._records = self._bytes = 0
         self._write()
-        self.at("")
+        self._sequence += 2
+        _PLACE.pack_into(self._memory, _PLACE_AT, self._sequence, 0, 0)
 
     def add(self, records: int, nbytes: int) -> None:
         """So many more records and bytes are behind us."""
@@ -73,13 +74,13 @@ class ProgressCell:
                 exactly this record that comes now; None: one of several from ``where`` on.
         """
         text = where.encode("utf-8", "backslashreplace")[:PLACE_LIMIT]
+        size, sequence, memory = len(text), self._sequence, self._memory
         # Odd while we write: who looks now, or finds that we died here, knows not to believe it.
-        self._sequence += 1
-        _SEQUENCE.pack_into(self._memory, _PLACE_AT, self._sequence)
-        self._memory[_TEXT_AT : _TEXT_AT + len(text)] = text
-        self._sequence += 1
+        _SEQUENCE.pack_into(memory, _PLACE_AT, sequence + 1)
+        memory[_TEXT_AT : _TEXT_AT + size] = text
+        self._sequence = sequence + 2
         number = 0 if index is None else index + 1
-        _PLACE.pack_into(self._memory, _PLACE_AT, self._sequence, number, len(text))
+        _PLACE.pack_into(memory, _PLACE_AT, sequence + 2, number, size)
 
     def _write(self) -> None:
         _LAYOUT.pack_into(self._memory, 0, self._started, self._records, self._bytes)

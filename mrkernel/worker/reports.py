@@ -33,7 +33,10 @@ class Reports:
 
     def add(self, report: Finished) -> None:
         """Keep a report; when there are too many, the first of the oldest job go."""
-        self._by_job.setdefault(report.job, deque()).append(report)
+        reports = self._by_job.get(report.job)
+        if reports is None:
+            reports = self._by_job[report.job] = deque()
+        reports.append(report)
         self._count += 1
         self.nbytes += _carried(report)
         while self._count > MOST or self.nbytes > MOST_BYTES:
@@ -64,5 +67,5 @@ class Reports:
 
 
 def _carried(report: Finished) -> int:
-    output = (report.output and report.output.data) or (report.part and report.part.data)
-    return len(output or b"")
+    made = report.output or report.part
+    return 0 if made is None or made.data is None else len(made.data)

@@ -15,6 +15,7 @@ import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from mrkernel.errors import RemoteProtocolError
 from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder
 from mrkernel.worker.deaths import Death
 from mrkernel.worker.memory import Victims, resident
@@ -58,7 +59,7 @@ class Listener:
     """Who hears of the runners; each gets the slot first."""
 
     up: Callable[[int], None]
-    said: Callable[[int, bytes], None]  #: payload of a frame
+    said: Callable[[int, list[bytes]], None]  #: payloads of frames
     printed: Callable[[int, bytes], None]
     died: Callable[[int, Death], None]
     template_lost: Callable[[], None]
@@ -235,6 +236,7 @@ class Runners:
                 runner.pid = pid
                 self._listener.up(slot)
                 continue
+            runner.pid = 0  # that number may be another process by now
             # What it said and printed before it died still counts.
             self._read_conversation(slot)
             self._read_output(slot)
@@ -265,10 +267,27 @@ class Runners:
                 # It hung up; the template's report follows.
                 self._loop.remove_reader(runner.conversation)
                 return
-            for _, payload in runner.frames.feed(data):
-                self._listener.said(slot, payload)
+            payloads: list[bytes] = []
+            try:
+                for _, payload in runner.frames.feed(data):
+                    payloads.append(payload)  # what came before nonsense counts
+            except RemoteProtocolError as error:
+                self._silence(runner, error)
+            if payloads:
+                self._listener.said(slot, payloads)
             if len(data) < READ_SIZE:
                 return
+
+    def _silence(self, runner: Runner, error: RemoteProtocolError) -> None:
+        """User code wrote into what is ours: nothing the runner says can be believed any more."""
+        logger.warning("a runner is killed: %s", error)
+        self._loop.remove_reader(runner.conversation)
+        runner.tail += (
+            b"mrkernel: user code wrote into the connection to its worker, which is no file of its "
+            b"own\n"
+        )
+        if runner.pid:
+            kill_group(runner.pid)
 
     def _read_output(self, slot: int) -> None:
         runner = self._runners[slot]

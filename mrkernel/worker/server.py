@@ -47,7 +47,6 @@ from mrkernel.protocol.messages import (
     Retire,
     Start,
     ToWorker,
-    frame_of,
 )
 from mrkernel.shuffle.run import run_name
 from mrkernel.shuffle.serving import RunServer
@@ -63,6 +62,7 @@ from mrkernel.worker.gathers import Fetch
 from mrkernel.worker.lease import Lease
 from mrkernel.worker.load import Load
 from mrkernel.worker.memory import share_of_machine
+from mrkernel.worker.orders import Orders
 from mrkernel.worker.printing import Printing
 from mrkernel.worker.runners import Listener, Runners, Template, start_template
 from mrkernel.worker.state import (
@@ -177,7 +177,6 @@ class WorkerServer:
         self._runs = RunServer(config.directory, config.token, self._stores.directories)
         self._blobs = Blobs(config.directory)
         self._folders = Folders(config.directory)
-        self._orders: list[list[JobInfo | Start]] = [[] for _ in range(config.slots)]
         self._printing = Printing(config.slots, self._say)
         self._weighing: asyncio.TimerHandle | None = None
         self._load = Load()
@@ -194,6 +193,7 @@ class WorkerServer:
                 template_lost=self._template_lost.set,
             ),
         )
+        self._orders = Orders(config.slots, self._runners.send)
         self._slowness = Slowness(self._runners.pids)
 
     async def run(self) -> int:
@@ -211,7 +211,7 @@ class WorkerServer:
         finally:
             serving.cancel()
             lost_template.cancel()
-            self._drop_orders()
+            self._orders.drop_all()
             self._slowness.stop()
             self._runners.close()
             self._runs.stop()
@@ -345,7 +345,7 @@ class WorkerServer:
 
     async def _start_anew(self) -> None:
         """Forget what the lost manager asked for; what is finished stays, for when it is back."""
-        self._drop_orders()
+        self._orders.drop_all()
         self._state.forget_everything()
         # A runner that still writes must not meet the next attempt of its task.
         with contextlib.suppress(TimeoutError):
@@ -369,9 +369,7 @@ class WorkerServer:
     # --- a turn -----------------------------------------------------------------------------------
 
     def _turn(self, events: Iterable[Event]) -> None:
-        now = time.monotonic()
-        for event in events:
-            self._obey(self._state.handle(event, now))
+        self._obey(self._state.turn(events, time.monotonic()))
 
     def _say(self, message: Message) -> None:
         if self._connection is not None:
@@ -388,10 +386,10 @@ class WorkerServer:
                         self._weigh_soon()
                     self._order(slot, message)
                 case Kill(slot, tell):
-                    self._orders[slot].clear()
+                    self._orders.drop(slot)
                     self._runners.kill(slot, tell=tell)
                 case Fork(slot):
-                    self._orders[slot].clear()  # they were for the runner that died
+                    self._orders.drop(slot)  # they were for the runner that died
                     self._printing.fresh(slot)
                     self._runners.fork(slot)
                 case Delete(job, blobs, runs_only):
@@ -405,26 +403,14 @@ class WorkerServer:
                     self._fetch(instruction)
 
     def _order(self, slot: int, message: JobInfo | Start) -> None:
-        """Queue an order; all that this loop turn has for a runner leaves as one frame."""
+        """Give a runner an order, with the files that it needs for it."""
         if isinstance(message, JobInfo):
             self._folders.make(message.job)
             functions = self._blobs.small(message.spec.functions)
             message = msgspec.structs.replace(message, functions=functions)
         elif isinstance(message.split, MemorySplit) and message.split.blob:
             self._blobs.to_file(message.split.blob)
-        if not any(self._orders):
-            asyncio.get_running_loop().call_soon(self._send_orders)
-        self._orders[slot].append(message)
-
-    def _send_orders(self) -> None:
-        for slot, messages in enumerate(self._drop_orders()):
-            if messages:
-                self._runners.send(slot, frame_of(*messages))
-
-    def _drop_orders(self) -> list[list[JobInfo | Start]]:
-        """Empty the queues; return what was in them, by slot."""
-        orders, self._orders = self._orders, [[] for _ in self._orders]
-        return orders
+        self._orders.add(slot, message)
 
     def _delete(self, job: str, blobs: tuple[str, ...], runs_only: bool) -> None:
         self._blobs.delete(blobs)
@@ -482,11 +468,14 @@ class WorkerServer:
 
     # --- runners ----------------------------------------------------------------------------------
 
-    def _runner_said(self, slot: int, payload: bytes) -> None:
+    def _runner_said(self, slot: int, payloads: list[bytes]) -> None:
         self._runners.read_output(slot)  # what it printed belongs before its end
-        for message in self._from_runner.decode(payload):
-            self._printing.ended(slot)
-            self._turn([RunnerSaid(slot, message)])
+        events = []
+        for payload in payloads:
+            for message in self._from_runner.decode(payload):
+                self._printing.ended(slot)
+                events.append(RunnerSaid(slot, message))
+        self._turn(events)
 
     def _runner_died(self, slot: int, death: Death) -> None:
         self._printing.flush(slot)

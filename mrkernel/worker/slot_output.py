@@ -32,10 +32,11 @@ class SlotOutput:
         """The first of its attempts is over; return whether the next has printed already."""
         if self._expected:
             self._expected.pop(0)
-        self._sent = self._dropped = 0
-        self._decoder.reset()
+        if self._sent or self._dropped:
+            self._sent = self._dropped = 0
+            self._decoder.reset()
         if self._later:
-            self._keep(bytes(self._later.pop(0)))
+            self._keep(self._later.pop(0))
         return bool(self._pending)
 
     def add(self, data: bytes) -> None:
@@ -47,7 +48,9 @@ class SlotOutput:
             self._keep(first)
         self._later += map(bytearray, others)
 
-    def _keep(self, data: bytes) -> None:
+    def _keep(self, data: bytes | bytearray) -> None:
+        if not data:
+            return  # as a rule: most attempts print nothing
         room = PRINT_LIMIT - self._sent - len(self._pending)
         self._pending += data[: max(room, 0)]
         self._dropped += max(0, len(data) - max(room, 0))

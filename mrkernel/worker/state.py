@@ -13,6 +13,7 @@ loop; a fresh one is forked in milliseconds.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mrkernel.ids import JobId, TaskId
@@ -217,6 +218,20 @@ class WorkerState:
         Args:
             now: seconds on a monotonic clock.
         """
+        return self.turn((event,), now)
+
+    def turn(self, events: Iterable[Event], now: float) -> list[Instruction]:
+        """Take what came together; attempts are given to runners once for all of it."""
+        for event in events:
+            self._take(event, now)
+        if self.line:
+            self._give(now)
+        if self.gathers.waiting:
+            self._out.extend(self.gathers.start())
+        out, self._out = self._out, []
+        return out
+
+    def _take(self, event: Event, now: float) -> None:
         match event:
             case FromManager(message):
                 self._from_manager(message)
@@ -235,11 +250,6 @@ class WorkerState:
                 gone = self.gathers.ended(number)
                 if gone is not None:
                     self._out.append(Delete(gone.job, (), gone.runs_only))
-        self._give(now)
-        if self.gathers.waiting:
-            self._out.extend(self.gathers.start())
-        out, self._out = self._out, []
-        return out
 
     def forget_everything(self) -> None:
         """The manager is gone: nothing it asked for counts any more.
@@ -362,22 +372,22 @@ class WorkerState:
 
     def _give(self, now: float) -> None:
         """Give attempts in line to runners: one each first, then more while the line is long."""
-        free = [slot for slot in self.slots if slot.up and not slot.killing]
+        line = self.line
+        free = [(i, slot) for i, slot in enumerate(self.slots) if slot.up and not slot.killing]
         for depth in (1, PIPELINE):
-            if not self.line or not free:
+            if not line or not free:
                 return
-            fair = min(depth, max(1, -(-len(self.line) // len(free))))
-            for index, slot in enumerate(self.slots):
-                if not slot.up or slot.killing:
-                    continue
-                while self.line and len(slot.held) < fair:
-                    start = self.line.popleft()
+            fair = min(depth, max(1, -(-len(line) // len(free))))
+            for index, slot in free:
+                held = slot.held
+                while line and len(held) < fair:
+                    start = line.popleft()
                     if start.job not in slot.told:
                         slot.told.add(start.job)
                         self._out.append(Order(index, self.jobs[start.job]))
-                    if not slot.held:
+                    if not held:
                         slot.since = now
-                    slot.held.append(start)
+                    held.append(start)
                     self._out.append(Order(index, start))
 
     def _pulse(

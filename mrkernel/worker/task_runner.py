@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from mrkernel.errors import JobSpecError, SecurityError
 from mrkernel.ids import JobId
 from mrkernel.job.failure import Failure, UserCodeError
@@ -145,7 +143,7 @@ class _TaskRunner:
             done = run_attempt(message, context)
             if remote:
                 self._remove_shares(message)
-            return replace(done, peak_memory=self._peak.read())
+            return done
         except UserCodeError as error:
             return Failed(message.job, message.task, message.attempt, error.failure)
         except JobSpecError as error:
@@ -189,6 +187,7 @@ class _TaskRunner:
                 read_blob=self._read_blob,
                 open_run=partial(self._open_run, job),
                 progress=self._progress,
+                peak_memory=self._peak.read,
             )
         return self._current
 

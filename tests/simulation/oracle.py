@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrkernel.ids import JobId
 from mrkernel.manager.facts import AnyFact, JobTaken, TaskDone, TasksUndone
+from mrkernel.manager.records import number_in_start
 from mrkernel.monitor import events as public
 from mrkernel.protocol.messages import CancelAttempt, Ended, PartPlace, Start
 
@@ -109,7 +110,7 @@ class Oracle:
         gone = {
             key: attempt
             for key, attempt in self._journal.items()
-            if self._done.get(key) != attempt
+            if self._done.get(key) != number_in_start(attempt)  # as people see it
             and self._names[key[0]] not in self._released
             and self._names[key[0]] not in self.outcomes
         }

@@ -25,6 +25,7 @@ from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.messages import (
     BlobPiece,
+    Finished,
     FromWorker,
     JobInfo,
     Message,
@@ -36,6 +37,7 @@ from mrkernel.protocol.messages import (
 from mrkernel.worker.server import WorkerConfig, main
 
 TOKEN = b"t" * 32
+Pairs = Iterator[tuple[str, Any]]
 M = TypeVar("M", bound=Message)
 
 
@@ -220,3 +222,18 @@ async def eventually(true: Callable[[], Any], pause_s: float = 0.005) -> Any:
     while not (found := true()):
         await asyncio.sleep(pause_s)
     return found
+
+
+def words(line: str) -> Pairs:
+    for word in line.split():
+        yield word, 1
+
+
+def files(directory: Path) -> list[str]:
+    return sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
+
+
+async def finish_a_map(bench: Bench, peer: Peer, number: int = 0, job: str = "j1") -> Finished:
+    """Have it run a map task whose run becomes a file."""
+    peer.say(*bench.job(words, name=job), bench.map(number, job))
+    return await peer.hear(Finished, peer.count(Finished) + 1)

@@ -4,158 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import faulthandler
 import os
-import re
 import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from runner_bench import Bench, act, alive, eventually, gone, live_by, run
 
-from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder, pack_frame
+from mrkernel.protocol.framing import pack_frame
 from mrkernel.worker import runners as module
-from mrkernel.worker.progress import ProgressCell, make_cell
-from mrkernel.worker.runners import OUTPUT_TAIL, Listener, Runners, Template, start_template
+from mrkernel.worker.progress import make_cell
+from mrkernel.worker.runners import OUTPUT_TAIL, start_template
 from mrkernel.worker.template import signal_name
-
-Life = Callable[[bytes, ProgressCell], bytes | None]
-
-
-def live_by(act: Life) -> Callable[[socket.socket, int], None]:
-    """A runner's life: answer each frame by what ``act`` makes of it."""
-
-    def main(conversation: socket.socket, cell: int) -> None:
-        progress, frames = ProgressCell(cell), FrameDecoder(FRAME_LIMIT)
-        while data := conversation.recv(1 << 16):
-            for _, payload in frames.feed(data):
-                answer = act(payload, progress)
-                if answer is not None:
-                    conversation.sendall(pack_frame(answer))
-
-    return main
-
-
-def act(payload: bytes, progress: ProgressCell) -> bytes | None:
-    """What the runners of these tests can do."""
-    word, _, rest = payload.partition(b" ")
-    match word:
-        case b"echo":
-            return rest
-        case b"pid":
-            return str(os.getpid()).encode()
-        case b"print":
-            print(rest.decode())
-            print("to stderr", file=sys.stderr)
-        case b"flood":
-            os.write(1, b"x" * 100_000 + b"the end")
-            return b"flooded"
-        case b"progress":
-            progress.begin()
-            progress.add(7, 70)
-            progress.at("a.txt, byte 70", 7)
-            return b"counted"
-        case b"signal":
-            os.kill(os.getpid(), int(rest))
-        case b"hang":
-            hang()
-        case b"deaf":
-            faulthandler.disable()
-            signal.signal(signal.SIGABRT, signal.SIG_IGN)
-            hang()
-        case b"fill":
-            filled = bytearray(int(rest))
-            return str(len(filled)).encode()
-        case b"exit":
-            print("bye")
-            sys.stdout.flush()
-            os._exit(int(rest))
-        case b"raise":
-            raise ValueError("on its own")
-        case b"start":
-            program = subprocess.Popen(["sleep", "3600"])
-            return str(program.pid).encode()
-        case b"descriptors":
-            links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
-            return str(len([link for link in links if os.path.exists(link)])).encode()
-    return None
-
-
-def hang() -> None:
-    """In C code, with the lock of the interpreter held."""
-    print("hanging", flush=True)
-    re.match(r"(a+)+b", "a" * 60)
-
-
-class Bench:
-    """The slots and what was heard of them, in order."""
-
-    def __init__(self, template: Template, slots: int) -> None:
-        self.heard: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
-        self.printed: dict[int, bytes] = {}
-        self.runners = Runners(
-            template,
-            slots,
-            Listener(
-                up=lambda slot: self.heard.put_nowait(("up", slot)),
-                said=lambda slot, payload: self.heard.put_nowait(("said", slot, payload)),
-                printed=self._printed,
-                died=lambda *facts: self.heard.put_nowait(("died", *facts)),
-                template_lost=lambda: self.heard.put_nowait(("template lost",)),
-            ),
-        )
-
-    def _printed(self, slot: int, data: bytes) -> None:
-        self.printed[slot] = self.printed.get(slot, b"") + data
-
-    async def up(self, slot: int) -> None:
-        self.runners.fork(slot)
-        assert await self.heard.get() == ("up", slot)
-
-    async def ask(self, slot: int, payload: bytes) -> bytes:
-        self.runners.send(slot, pack_frame(payload))
-        kind, of, answer = await self.heard.get()
-        assert (kind, of) == ("said", slot)
-        return bytes(answer)
-
-
-def run(test: Callable[[Bench], Awaitable[None]], slots: int = 1) -> None:
-    template = start_template(lambda: None, live_by(act))
-
-    async def live() -> None:
-        bench = Bench(template, slots)
-        try:
-            async with asyncio.timeout(10):
-                await test(bench)
-        finally:
-            bench.runners.close()
-
-    asyncio.run(live())
-    # The template and its runners go by themselves; wait for the template, our child.
-    for child in psutil.Process().children():
-        child.wait(5)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-async def eventually(true: Callable[[], object]) -> None:
-    while not true():
-        await asyncio.sleep(0.002)
-
-
-async def gone(*pids: int) -> None:
-    while any(map(alive, pids)):
-        await asyncio.sleep(0.002)
 
 
 def test_each_slot_has_a_process_of_its_own() -> None:
@@ -295,6 +156,24 @@ def test_who_hangs_is_asked_where_before_it_is_killed(
     run(test)
 
 
+def test_a_runner_that_speaks_nonsense_is_killed(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(bench: Bench) -> None:
+        await bench.up(0)
+        bench.runners.send(0, pack_frame(b"echo last word") + pack_frame(b"babble"))
+        assert await bench.heard.get() == ("said", 0, b"last word")
+        kind, _, death = await bench.heard.get()
+        assert (kind, death.signal) == ("died", "SIGKILL")
+        assert death.stderr.endswith(
+            "wrote into the connection to its worker, which is no file of its own\n"
+        )
+        await bench.up(0)
+        assert await bench.ask(0, b"echo x") == b"x"
+
+    run(test)
+    (record,) = caplog.records
+    assert "does not speak mrkernel's protocol" in record.getMessage()
+
+
 def test_a_runner_that_ends_leaves_no_program_behind() -> None:
     async def test(bench: Bench) -> None:
         await bench.up(0)
@@ -364,20 +243,29 @@ def test_the_server_is_gone_and_so_are_template_runners_and_programs(tmp_path: P
 
 
 def test_the_peak_is_the_runners_own() -> None:
+    """Told by what it grew: a runner is born with the memory of its template, here pytest's."""
+    fill, slack = 200_000_000, 20_000_000  # bytes
+
     async def test(bench: Bench) -> None:
         await bench.up(0)
         await bench.up(1)
-        assert await bench.ask(0, b"fill 200000000") == b"200000000"
-        before = bench.runners.weigh([0, 1])
-        assert 0 < before[1] < 200_000_000
+        born = bench.runners.weigh([0, 1])
+        assert min(born) > 0
+        assert await bench.ask(0, b"fill %d" % fill) == b"filled"
+        full = bench.runners.weigh([0, 1])
+        assert full[0] - born[0] > fill - slack
+        assert full[1] - born[1] < slack
         assert bench.runners.weigh([1])[0] == 0  # not asked
+        assert await bench.ask(0, b"free") == b"freed"
+        assert bench.runners.weigh([0])[0] - born[0] < slack
         for slot in (0, 1):
             bench.runners.kill(slot)
         peaks = [0, 0]
         for _ in range(2):
             _, slot, death = await bench.heard.get()
             peaks[slot] = death.peak_bytes
-        assert peaks[0] > 200_000_000 > peaks[1] > 0
+        assert peaks[0] - born[0] > fill - slack
+        assert abs(peaks[1] - born[1]) < slack
 
     run(test, slots=2)
 
