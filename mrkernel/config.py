@@ -289,31 +289,33 @@ class JobOptions:
         for name, field_ in known.items():
             text = os.environ.get(f"MRKERNEL_{name.upper()}")
             if text and door in field_.metadata["doors"] and name not in given:
-                values[name] = _checked(name, text, field_.metadata, f"MRKERNEL_{name.upper()}")
+                said = f"MRKERNEL_{name.upper()}={text!r}"
+                values[name] = _checked(text, field_.metadata, said)
         for name, value in given.items():
             if name not in known or door not in known[name].metadata["doors"]:
                 offered = [n for n, f in known.items() if door in f.metadata["doors"]]
                 close = difflib.get_close_matches(name, offered, n=1)
                 advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(offered)}"
                 raise JobSpecError(f"there is no option {name!r}: {advice}")
-            values[name] = _checked(name, value, known[name].metadata, name)
+            said = f"{name}={value!r}" if door == API else f"--{name.replace('_', '-')} {value}"
+            values[name] = _checked(value, known[name].metadata, said)
         return cls(**values)
 
 
-def _checked(name: str, value: Any, details: Mapping[str, Any], said: str) -> Any:
+def _checked(value: Any, details: Mapping[str, Any], said: str) -> Any:
     if value is None:
         return None
     if details["metavar"] is None:
         try:
             return parse_switch(value) if isinstance(value, str) else bool(value)
         except ValueError as error:
-            raise JobSpecError(f"{said}={value!r}: write {error}") from None
+            raise JobSpecError(f"{said}: write {error}") from None
     if details["parse"] is str:
         return value
     try:
         return details["parse"](str(value))
     except ValueError as error:
-        raise JobSpecError(f"{said}={value!r}: write {error}") from None
+        raise JobSpecError(f"{said}: write {error}") from None
 
 
 def add_options(parser: argparse.ArgumentParser, door: str) -> None:

@@ -120,6 +120,8 @@ class Leaks:
             process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False  # has ended; an unwaited Popen is told by its own ResourceWarning
+            if pid in self.first_seen:
+                return True  # looked at once
             if any(parent.pid == self.me for parent in process.parents()):
                 return True
             return process.environ().get("MRKERNEL_TEST_RUN") == self.home.run

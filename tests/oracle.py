@@ -21,9 +21,15 @@ def group(pairs: Iterable[tuple[Any, Any]]) -> list[tuple[Any, list[Any]]]:
     ]
 
 
+#: A ``repr`` of these, alone or in a list, says their types as well.
+PLAIN = {int, float, bool, str, bytes, type(None)}
+
+
 def exactly(value: Any) -> Any:
     """Make something that is equal only if types agree too: 1 is not True, -0.0 is not 0.0."""
     if isinstance(value, list | tuple):
+        if set(map(type, value)) <= PLAIN:
+            return (type(value).__name__, repr(value))
         return (type(value).__name__, [exactly(item) for item in value])
     if isinstance(value, dict):
         return ("dict", [(exactly(k), exactly(v)) for k, v in value.items()])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -25,6 +27,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one sentence and end with status 2."""
+        wrong = re.match(r"argument COMMAND: invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if wrong:
+            known = re.findall(r"[\w-]+", wrong[2])
+            close = difflib.get_close_matches(wrong[1], known, n=1)
+            advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+            message = f"there is no command {wrong[1]}: {advice}"
         self.exit(WRONG_USAGE, f"{self.prog}: {message}\n       {self.prog} --help lists them\n")
 
     def refuse(self, word: str) -> NoReturn:
@@ -63,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except TaskFailedError as error:
         _complain(str(error))
-        if error.failure is not None:
-            print(error.failure.render(), file=sys.stderr)  # noqa: T201
+        for line in [*error.details(), *getattr(error, "__notes__", ())]:
+            print(line, file=sys.stderr)  # noqa: T201
         return FAILED
     except (JobSpecError, OutputExistsError) as error:
         _complain(str(error))

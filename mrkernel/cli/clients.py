@@ -9,7 +9,7 @@ from typing import Any
 
 from mrkernel.engines.follow import PrintedLines, follow
 from mrkernel.errors import JobSpecError
-from mrkernel.monitor.text import cluster_lines
+from mrkernel.monitor.text import cluster_lines, job_rows
 
 
 def add_commands(commands: Any) -> None:
@@ -28,7 +28,7 @@ def add_commands(commands: Any) -> None:
         elif has_job is None:
             parser.add_argument("job", metavar="ID", nargs="?")
         parser.add_argument(
-            "--manager", metavar="HOST:PORT", help="or its name; default: my only one"
+            "--on", metavar="NAME", help="a manager: host:port, or its name; default: my only one"
         )
         parser.set_defaults(call=call, parser=parser)
 
@@ -36,7 +36,7 @@ def add_commands(commands: Any) -> None:
 def _connect(arguments: argparse.Namespace) -> Any:
     from mrkernel.engines.remote import connect
 
-    return connect(arguments.manager)
+    return connect(arguments.on)
 
 
 def show_jobs(arguments: argparse.Namespace) -> int:
@@ -46,10 +46,10 @@ def show_jobs(arguments: argparse.Namespace) -> int:
         picture = client.look("cluster")
     finally:
         client.close()
-    for job_id, row in picture["jobs"].items():
-        end = row["ended"] if row["ended"] is not None else picture["at"]
-        took = max(0.0, end - row["started"])
-        print(f"{job_id}\t{row['state']}\t{took:.1f} s\t{row['name']}")  # noqa: T201
+    for row in job_rows(picture, time.time()):
+        print("\t".join(row))  # noqa: T201
+    if not picture["jobs"]:
+        sys.stderr.write("no jobs yet\n")
     return 0
 
 

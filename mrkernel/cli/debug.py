@@ -13,17 +13,19 @@ def add_commands(commands: Any) -> None:
         "debug", help="call what failed in a job again here, in a debugger if this is a terminal"
     )
     parser.add_argument("job", metavar="ID")
-    parser.add_argument("--manager", metavar="HOST:PORT", help="or its name; default: my only one")
+    parser.add_argument(
+        "--on", metavar="NAME", help="a manager: host:port, or its name; default: my only one"
+    )
     parser.set_defaults(call=debug, parser=parser)
 
 
 def debug(arguments: argparse.Namespace) -> int:
     """Raise it again; stand in its frame, or print the traceback."""
-    from mrkernel.engines.debugging import failure_of, replay_packed
+    from mrkernel.engines.debugging import failure_of, replay_packed, users_traceback
     from mrkernel.engines.remote import connect
     from mrkernel.errors import JobSpecError
 
-    client = connect(arguments.manager)
+    client = connect(arguments.on)
     try:
         job = client.attach(arguments.job)
         client.look("cluster")  # its end, if it has one, has come before the answer
@@ -37,6 +39,7 @@ def debug(arguments: argparse.Namespace) -> int:
         except JobSpecError:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 - it is what was asked for
+            error.__traceback__ = users_traceback(error)
             _show(error)
     finally:
         client.close()

@@ -232,7 +232,7 @@ def run_worker(arguments: argparse.Namespace) -> int:
     sweep()
     directory = make_worker_directory()
     _end_with(directory)
-    _say(f"worker with {slots} slots for {connection.host}:{connection.port}")
+    _say(f"worker with {plural(slots, 'slot')} for {connection.host}:{connection.port}")
     try:
         return main(
             WorkerConfig(

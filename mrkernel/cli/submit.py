@@ -11,7 +11,7 @@ from typing import Any
 from mrkernel.config import CLI, JobOptions, add_options
 from mrkernel.engines.base import Engine
 from mrkernel.engines.follow import PrintedLines, follow
-from mrkernel.errors import JobSpecError
+from mrkernel.errors import JobSpecError, TaskFailedError
 
 EPILOG = """\
 examples:
@@ -40,6 +40,8 @@ def run_submit(arguments: argparse.Namespace) -> int:
     """Submit, follow, and print the pairs or where they are."""
     from mrkernel.engines.choose import choose_engine
     from mrkernel.engines.prepare import RANGE, prepare
+    from mrkernel.engines.remote import ManagerClient
+    from mrkernel.job.failure import Failure
     from mrkernel.job.files import load_function
 
     given = {
@@ -51,6 +53,10 @@ def run_submit(arguments: argparse.Namespace) -> int:
     inputs = [*arguments.input, *arguments.inputs]
     if not inputs:
         raise JobSpecError("the job has no input: add --input data.txt")
+    if options.mapper is None:
+        raise JobSpecError(
+            "the job has no mapper: add --map mapper.py, a file with a function mapper"
+        )
     mapper = load_function(options.mapper, "mapper")
     reducer = load_function(options.reducer, "reducer")
     changed = {
@@ -71,7 +77,15 @@ def run_submit(arguments: argparse.Namespace) -> int:
         mapper, inputs, reducer, options, choose, cwd=Path.cwd(), label=_label(given)
     )
     job = engine.submit_prepared(prepared, PrintedLines())
-    result = follow(job, quiet=options.quiet)
+    try:
+        result = follow(job, quiet=options.quiet)
+    except TaskFailedError as error:
+        if isinstance(error.failure, Failure):
+            # Only what another program manages outlives this one.
+            debug = f"mrkernel debug {job.id}" if isinstance(engine, ManagerClient) else ""
+            if steps := error.failure.next_steps(debug):
+                error.add_note(steps)
+        raise
     if result.sample and not options.quiet:
         sys.stderr.write(f"mrkernel: of a sample only: {result.sample}\n")
     if result.bad_records:

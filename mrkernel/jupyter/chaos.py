@@ -6,10 +6,11 @@ import random
 
 from IPython.core.error import UsageError
 
-from mrkernel.engines.disturbing import Disturbable, Disturbance
+from mrkernel.engines.disturbing import Disturbable, Disturbance, disturbance_text
 from mrkernel.engines.local import LocalCluster
 from mrkernel.errors import ClusterError
 from mrkernel.jupyter.arguments import Parser, parse
+from mrkernel.jupyter.line import Expression
 
 FAULTS = ("kill", "freeze", "slow", "restart_manager")
 
@@ -66,18 +67,19 @@ def disturb(cluster: Disturbable, line: str) -> str:
         return _restart_manager(cluster, worker, at)
     if worker is None:
         worker = _any_worker(cluster, words["seed"])
+    elif isinstance(worker, Expression):  # IPython left it as it was
+        raise UsageError(f"{{{worker.code}}}: nothing in this notebook is called {worker.code}")
     planned: Disturbance | None
+    amount = 0.0
     if fault == "kill":
-        planned, done = cluster.kill(worker, at=at), f"killed {worker}"
+        planned = cluster.kill(worker, at=at)
     elif fault == "freeze":
-        seconds = words["seconds"]
-        planned = cluster.freeze(worker, seconds, at=at)
-        done = f"froze {worker} for {seconds:g} s"
+        amount = words["seconds"]
+        planned = cluster.freeze(worker, amount, at=at)
     else:
-        factor = words["factor"]
-        planned = cluster.slow(worker, factor, at=at)
-        done = f"made {worker} {factor:g} times slower"
-    return done if planned is None else planned.sentence
+        amount = words["factor"]
+        planned = cluster.slow(worker, amount, at=at)
+    return disturbance_text(fault, worker, amount) if planned is None else planned.sentence
 
 
 def _restart_manager(cluster: Disturbable, worker: str | None, at: float | None) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 from IPython.core.error import UsageError
 
-from mrkernel.engines.debugging import failure_of, replay, replay_packed
+from mrkernel.engines.debugging import failure_of, replay, replay_packed, users_traceback
 from mrkernel.engines.job import Job
-from mrkernel.errors import TaskFailedError
+from mrkernel.errors import MRKernelError, TaskFailedError
 from mrkernel.job.failure import Failure
 from mrkernel.job.functions import Functions
 
@@ -47,7 +47,16 @@ class FailedJobs:
             UsageError: nothing has failed here.
             BaseException: what failed, again.
         """
-        words = line.split()
+        __tracebackhide__ = True  # of IPython: the user's frames are what is looked at
+        try:
+            self._debug(line.split(), attach)
+        except (MRKernelError, UsageError):
+            raise
+        except BaseException as error:
+            error.__traceback__ = users_traceback(error)
+            raise
+
+    def _debug(self, words: list[str], attach: Callable[[], Any]) -> None:
         if len(words) > 1:
             raise UsageError("write %mr_debug, or %mr_debug ID (%mr_jobs lists them)")
         if words:

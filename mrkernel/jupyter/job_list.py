@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from html import escape
 from typing import Any
+
+from mrkernel.monitor.text import job_rows
 
 
 class JobList:
     """The jobs of a cluster, as a table."""
 
     def __init__(self, picture: dict[str, Any]) -> None:
-        self._rows = [
-            (job_id, row["state"], _took(row, picture["at"]), row["name"])
-            for job_id, row in picture["jobs"].items()
-        ]
+        self._rows = job_rows(picture, time.time())
 
     def __repr__(self) -> str:
         if not self._rows:
@@ -30,8 +30,3 @@ class JobList:
             for row in self._rows
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _took(row: dict[str, Any], now: float) -> str:
-    end = now if row["ended"] is None else row["ended"]
-    return f"{max(0.0, end - row['started']):.1f} s"

@@ -20,9 +20,9 @@ from mrkernel.engines.local import LocalCluster, stop_embedded_cluster
 from mrkernel.engines.prepare import MAP_ONLY, RANGE, prepare
 from mrkernel.engines.remote import ManagerClient, connect
 from mrkernel.engines.result import JobResult
-from mrkernel.errors import ClusterError, JobSpecError
+from mrkernel.errors import ClusterError, JobSpecError, TaskFailedError
 from mrkernel.job.builtins import check_builtin
-from mrkernel.job.failure import SOURCE_NAMES
+from mrkernel.job.failure import SOURCE_NAMES, Failure
 from mrkernel.job.files import load_function
 from mrkernel.jupyter.arguments import job_parser, parse
 from mrkernel.jupyter.cell import cell_names, origin_of, rendered, run_cell, running_cell
@@ -234,7 +234,13 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
             return follow(job, quiet=options.quiet)
         while not job.wait(LOOK_S):
             _print(printed.take())
-        return job.result()
+        try:
+            return job.result()
+        except TaskFailedError as error:
+            if isinstance(error.failure, Failure):
+                steps = error.failure.next_steps("%mr_debug")
+                rendered(error, [*error._render_traceback_(), *filter(None, [steps])])
+            raise
 
     def _show(self, job: Job, printed: PrintedText, options: JobOptions, ending: ExitStack) -> None:
         """Show the job for as long as the cell runs, and how it was in the end."""
@@ -293,7 +299,6 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
 
         ClusterWidget(client.cluster, save_view=self.save_view, picture=picture).show()
 
-    @no_var_expand
     @line_magic
     def mr_cluster(self, line: str) -> Any:
         """Choose where jobs run: ``start [N]``, ``connect [HOST:PORT | NAME]`` or ``stop``.
@@ -317,12 +322,10 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
                 return None
         raise UsageError("write %mr_cluster start [N], connect [HOST:PORT or NAME], or stop")
 
-    @no_var_expand
     @line_magic
     def mr_chaos(self, line: str) -> None:
         print(disturb(self._cluster(), line))  # noqa: T201
 
-    @no_var_expand
     @line_magic
     def mr_jobs(self, line: str) -> Any:
         """List the cluster's jobs; ``%mr_jobs ID`` shows one again and returns it."""
@@ -339,10 +342,10 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
             self._show_in_background(job, printed, JobOptions())
         return job
 
-    @no_var_expand
     @line_magic
     def mr_debug(self, line: str) -> None:
         """Call here again what a job failed on (the last one); ``%debug`` then stands in it."""
+        __tracebackhide__ = True
         self._failed.debug(line, self._client)
 
     def _refuse_words(self, name: str, line: str) -> None:

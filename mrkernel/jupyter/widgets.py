@@ -425,7 +425,8 @@ def _bar_html(picture: Json, phase: str) -> str:
     """A bar as a table row; where styles are stripped, its words remain."""
     done, _, again = bar_parts(picture, phase)
     fill = f"linear-gradient(90deg,{_HUES[phase]} {done:.1%},{_AGAIN} 0 {done + again:.1%},#8884 0)"
-    style = f"display:inline-block;width:16em;height:10px;border-radius:3px;background:{fill}"
+    size = "width:16em;max-width:24vw;height:10px"
+    style = f"display:inline-block;{size};border-radius:3px;background:{fill}"
     cells = (phase.capitalize(), f'<span style="{style}"></span>', escape(bar_text(picture, phase)))
     return _row_html(cells)
 

@@ -7,15 +7,19 @@ from collections.abc import Iterable
 from mrkernel.ids import WorkerId
 from mrkernel.monitor import events as ev
 from mrkernel.monitor.picture import Json
-from mrkernel.monitor.workers import HERE, TASKS_SHOWN, WorkersDraft, adoption_text
+from mrkernel.monitor.workers import HERE, TASKS_SHOWN, WorkerRow, WorkersDraft, adoption_text
+
+#: Rows of workers that are gone: a manager may live for weeks, and its workers come and go.
+GONE_KEPT = 100
 
 
 class ClusterView(WorkersDraft):
     """The workers of a cluster and the jobs it runs.
 
-    Fields: ``wall at slots busy jobs banner``, jobs being ``{id: {name state started ended}}`` of
-    those not forgotten, and banner None here: readers set it. Rows: ``workers`` as in a job's
-    picture, a task named ``"<job name> <task>"``.
+    Fields: ``wall at slots busy lost jobs banner``, lost being how many workers died, jobs
+    ``{id: {name state started ended}}`` of those not forgotten, and banner None here: readers set
+    it. Rows: ``workers`` as in a job's picture, a task named ``"<job name> <task>"``; of those that
+    are gone only the newest ``GONE_KEPT``.
 
     Args:
         wall: seconds to add to ``at`` for Unix time.
@@ -29,6 +33,7 @@ class ClusterView(WorkersDraft):
         self._jobs: dict[str, Json] = {}
         self._over: set[tuple[str, str, int]] = set()
         self._deaths: dict[str, int] = {}  #: worker → its line in the feed
+        self._lost = 0
         self._handlers |= {
             ev.JobAccepted: self._job_accepted,
             ev.JobEnded: self._job_ended,
@@ -68,6 +73,7 @@ class ClusterView(WorkersDraft):
             "at": round(self._at, 3),
             "slots": sum(row.slots for row in here),
             "busy": sum(1 for row in here for _ in row.in_slots()),
+            "lost": self._lost,
             "jobs": dict(self._jobs),
             "banner": None,
         }
@@ -77,8 +83,10 @@ class ClusterView(WorkersDraft):
         return self._workers
 
     def row(self, collection: str, key: str) -> Json | None:
-        """One worker."""
-        worker = self._workers[key]
+        """One worker; None: it is gone for long."""
+        worker = self._workers.get(key)
+        if worker is None:
+            return None
         shown = [
             {"task": f"{name} {key[1]}", "attempt": key[2]}
             for key, name in list(worker.running.items())[:TASKS_SHOWN]
@@ -115,15 +123,22 @@ class ClusterView(WorkersDraft):
 
     def _attempt_over(self, event: ev.AttemptFinished | ev.AttemptFailed | ev.AttemptLost) -> None:
         key = (event.job, event.task, event.attempt)
-        worker = self._worker(event.worker)
-        if key in worker.running:
+        worker = self._announced(event.worker)
+        if worker is not None and key in worker.running:
             del worker.running[key]
-        elif not worker.gone and self._jobs.get(event.job, _OVER)["ended"] is None:
+            return
+        gone = worker is not None and worker.gone
+        if not gone and self._jobs.get(event.job, _OVER)["ended"] is None:
             self._over.add(key)  # its start comes late, or never: dropped when the job ends
 
     def _attempt_finished(self, event: ev.AttemptFinished) -> None:
         self._attempt_over(event)
-        self._workers[event.worker].credit(event)
+        if (worker := self._announced(event.worker)) is not None:
+            worker.credit(event)
+
+    def _announced(self, worker: str) -> WorkerRow | None:
+        """The worker, to be changed; None: it is known only by what it did, before a restart."""
+        return self._worker(worker) if worker in self._workers else None
 
     def _noted(self, event: ev.Noted) -> None:
         if event.job is None:
@@ -136,16 +151,25 @@ class ClusterView(WorkersDraft):
         if worker.life == "retired":
             self.feed.add(event.at, "info", f"{event.worker} left")
         else:
+            self._lost += event.worker not in self._deaths
             text = f"{event.worker} {worker.why or f'died ({event.cause})'}"
             self._deaths[event.worker] = self.feed.add(event.at, "error", text)
+        gone = [name for name, row in self._workers.items() if row.gone]
+        for name in gone[:-GONE_KEPT]:
+            del self._workers[name]
+            self._deaths.pop(name, None)
+            self._touched["workers"][name] = None
 
     def _worker_cause(self, event: ev.WorkerCause) -> None:
+        if self._announced(event.worker) is None:
+            return
         super()._worker_cause(event)
         if event.worker in self._deaths:
             self.feed.edit(self._deaths[event.worker], "error", f"{event.worker} {event.cause}")
 
     def _store_adopted(self, event: ev.StoreAdopted) -> None:
-        super()._store_adopted(event)
+        if self._announced(event.worker) is not None:
+            super()._store_adopted(event)
         if text := adoption_text(event):
             self.feed.add(event.at, "info", text)
 

@@ -199,20 +199,36 @@ def cluster_lines(picture: Json, width: int = 80) -> list[str]:
     return [_cut(line, width) for line in lines]
 
 
+def job_rows(picture: Json, clock: float) -> list[tuple[str, str, str, str]]:
+    """The jobs of a cluster: id, state, how long it took so far, name.
+
+    Args:
+        picture: of a cluster.
+        clock: Unix time; the picture knows only when something happened last.
+    """
+    now = max(picture["at"], clock - picture["wall"])
+    rows = []
+    for job_id, row in picture["jobs"].items():
+        end = now if row["ended"] is None else row["ended"]
+        took = seconds_text(max(0.0, end - row["started"]))
+        rows.append((job_id, row["state"], took, row["name"]))
+    return rows
+
+
 def cluster_head(picture: Json) -> str:
     """A cluster in one line: "3 workers · 6 slots, 4 busy · 1 lost"."""
     states = [row["state"] for row in picture["workers"].values()]
     here = sum(state in HERE for state in states)
     head = f"{plural(here, 'worker')} · {plural(picture['slots'], 'slot')}, {picture['busy']} busy"
-    lost = states.count("dead")
-    return f"{head} · {lost} lost" if lost else head
+    return f"{head} · {picture['lost']} lost" if picture["lost"] else head
 
 
 class Milestones:
     """Says a job's story line by line, for a pipe or a log.
 
     A line is told once it has stood for ``SETTLE_S``, or the job is over: the line about a death
-    grows while its tasks are taken up. One that grows later still is told again.
+    grows while its tasks are taken up. One that grows later still is told again. How far the bars
+    are is told when no line waits, so that times only go up.
     """
 
     SETTLE_S = 0.3
@@ -223,27 +239,30 @@ class Milestones:
         self._quarters = {"map": 0, "reduce": 0}
         self._banner = ""
 
-    def tell(self, picture: Json) -> list[str]:
-        """The lines not told yet."""
+    def tell(self, picture: Json, now: float | None = None) -> list[str]:
+        """The lines not told yet; ``now`` as in ``elapsed_s``: nothing may happen for long."""
         out: list[str] = []
         started = picture["started"] or 0.0
+        now = picture["at"] if now is None else max(now, picture["at"])
         banner = picture["banner"] or {"kind": "", "text": ""}
         if banner["kind"] != self._banner:
             self._banner = banner["kind"]
             if banner["kind"] in ("away", "gone"):  # the others are in the feed
-                out.append(f"{seconds_text(elapsed_s(picture)).rjust(9)}  {banner['text']}")
+                out.append(f"{seconds_text(elapsed_s(picture, now)).rjust(9)}  {banner['text']}")
+        over, settled = picture["ended"] is not None, True
         for line in picture["feed"]:
             number, text = line["n"], line["text"]
             if number < self._next and self._told.get(number) == text:
                 continue
-            if picture["ended"] is None and picture["at"] - line["at"] < self.SETTLE_S:
+            settled = over or now - line["at"] >= self.SETTLE_S
+            if not settled:
                 break
             self._told[number] = text
             self._next = max(self._next, number + 1)
             out.append(f"{line['at'] - started:7.2f} s  {text}")
         for gone in [number for number in self._told if number < picture["older"]]:
             del self._told[gone]
-        if picture["ended"] is None:
+        if settled and not over:
             for phase in self._quarters:
                 total = picture[phase]["total"]
                 quarter = picture[phase]["done"] * 4 // total if total else 0

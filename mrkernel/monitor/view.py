@@ -361,7 +361,8 @@ class JobView(WorkersDraft):
             and self._tally.done[MAP] == accepted.maps
         ):
             took = seconds_text(event.at - accepted.at)
-            self.feed.add(event.at, "info", f"all {plural(accepted.maps, 'map')} done after {took}")
+            what = "the one map" if accepted.maps == 1 else f"all {accepted.maps:,} maps"
+            self.feed.add(event.at, "info", f"{what} done after {took}")
 
     def _attempt_failed(self, event: ev.AttemptFailed) -> None:
         task = self._close(event.task, event.attempt)
@@ -448,7 +449,7 @@ class JobView(WorkersDraft):
 
     def _worker_lost(self, event: ev.WorkerLost) -> None:
         row = self._worker(event.worker)
-        if row.gone:
+        if row.gone and not row.running:
             return
         super()._worker_lost(event)
         if row.life == "retired" and not row.running:

@@ -42,12 +42,25 @@ def test_jobs_logs_and_forget(run: Run, folder: Path, served: Served) -> None:
     assert f"there is no job '{job}' here" in gone.stderr
 
 
+def test_an_unknown_command_is_one_sentence(run: Run) -> None:
+    done = run("wokers")
+    assert done.returncode == 2
+    assert done.stderr.startswith("mrkernel: there is no command wokers: did you mean workers?")
+
+
+def test_without_jobs_it_says_so(run: Run, served: Served) -> None:
+    known = [row.split("\t")[0] for row in run("jobs").stdout.splitlines()]
+    for job in known:
+        assert run("forget", job).returncode == 0
+    done = run("jobs")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no jobs yet\n")
+
+
 def test_workers_lists_the_worker(run: Run, served: Served) -> None:
-    lines = run("workers", "--manager", served.address).stdout.splitlines()
+    lines = run("workers", "--on", served.address).stdout.splitlines()
     assert lines[0] == "1 worker · 2 slots, 0 busy"
 
 
-@pytest.mark.fault(51)
 @pytest.mark.fault(51)
 def test_a_port_in_use_is_one_sentence(run: Run, served: Served) -> None:
     done = run("manager", "--port", str(served.port))

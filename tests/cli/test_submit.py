@@ -53,7 +53,7 @@ def test_what_was_skipped_is_said_beside_the_pairs(run: Run, folder: Path) -> No
     assert run(*words).returncode == 1
     wrong = run(*words, "--on-error", "ignore")
     assert wrong.returncode == 2
-    assert "on_error='ignore': write fail, skip or skip:N" in wrong.stderr
+    assert "--on-error ignore: write fail, skip or skip:N" in wrong.stderr
 
 
 def test_quiet_says_nothing_but_the_pairs(run: Run) -> None:
@@ -79,6 +79,9 @@ def test_a_mapper_that_raises_shows_the_users_lines_the_record_and_its_place(
     assert re.search(r"bad\.py, line 7, in check\n\s+return int\(line\)", done.stderr)
     assert "data.txt, byte 120" in done.stderr
     assert "record: 'two'" in done.stderr
+    told = done.stderr[done.stderr.index("mrkernel: job ") :]
+    assert told.count("mapper raised ValueError") == 1
+    assert done.stderr.endswith("next: --on-error skip goes on without such records\n")
     assert "site-packages" not in done.stderr
     assert "mrkernel/worker" not in done.stderr
 
@@ -88,6 +91,7 @@ def test_a_mapper_that_raises_shows_the_users_lines_the_record_and_its_place(
     [
         (["data.txt", "--map", "mapper.py"], "has no reducer: write def reducer"),
         (["--map", "mapper.py", "--reduce", "sum"], "no input: add --input data.txt"),
+        (["data.txt", "--reduce", "sum"], "no mapper: add --map mapper.py"),
         (["dat.txt", "--map", "mapper.py", "--reduce", "sum"], "did you mean data.txt?"),
         (["data.txt", "--map", "maper.py", "--reduce", "sum"], "there is no file maper.py"),
         (["data.txt", "--map", "reducer.py", "--reduce", "sum"], "no mapper in reducer.py"),
@@ -95,7 +99,7 @@ def test_a_mapper_that_raises_shows_the_users_lines_the_record_and_its_place(
         (["data.txt", "--map", "mapper.py", "--reducers", "sum"], "did you mean --reducer?"),
         (["data.txt", "--map", "mapper.py", "--red", "sum"], "there is no --red"),
         (["data.txt", "--map", "mapper.py", "--reduce", "sum", "--reduce-tasks", "0"],
-         "reduce_tasks='0': write a whole number from 1"),
+         "--reduce-tasks 0: write a whole number from 1"),
         (["data.txt", "--map", "mapper.py", "--reduce", "sum", "--on", "127.0.0.1:1"],
          "no manager of yours at 127.0.0.1:1"),
     ],

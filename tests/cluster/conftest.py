@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from watching import Gate
+from by_hand import ByHand
+from watching import Gate, gate_of_test
 
 from mrkernel.engines.local import LocalCluster
+
+gate = gate_of_test
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +29,6 @@ def cluster(shared_cluster: LocalCluster) -> LocalCluster:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    made = Gate(tmp_path / "gate")
-    yield made
-    made.open()  # whatever happened: nobody waits for ever
-
-
-@pytest.fixture
 def another_gate(tmp_path: Path) -> Iterator[Callable[[str], Gate]]:
     gates: list[Gate] = []
 
@@ -43,3 +39,10 @@ def another_gate(tmp_path: Path) -> Iterator[Callable[[str], Gate]]:
     yield make
     for made in gates:
         made.open()
+
+
+@pytest.fixture
+def by_hand(tmp_path: Path) -> Iterator[ByHand]:
+    made = ByHand(tmp_path)
+    yield made
+    made.close()

@@ -250,7 +250,8 @@ def test_a_result_outlives_its_workers_and_half_of_it_is_never_handed_out(
     try:
         assert other.attach(job.id).result(20).to_dict() == whole
         next(spill().glob(f"*/worker-*/{job.id}/part-*")).unlink()
-        with pytest.raises(ClusterError, match=r"part-\d"):
+        gone = r"part \d of the result cannot be read on w\d .*No such file.*: run the job again"
+        with pytest.raises(ClusterError, match=gone):
             other.attach(job.id).result(20)
     finally:
         other.close()
@@ -289,7 +290,14 @@ def test_a_mapper_that_is_not_deterministic_is_told_so(
     cluster: LocalCluster, gate: Gate, what: str
 ) -> None:
     """A finished reduce used one output, the others would use another one: a wrong answer."""
-    pause, chance = gate.pause, CHANCES[what]
+    job = mapped_again(cluster, gate, CHANCES[what])
+    with pytest.raises(TaskFailedError, match=r"the mapper is not deterministic: map-\d"):
+        job.result(20)
+
+
+def mapped_again(cluster: LocalCluster, gate: Gate, chance: Callable[[], bytes]) -> Any:
+    """A job whose map output vanishes after some have read it, and before others have."""
+    pause = gate.pause
 
     def mapper(n: int) -> Iterator[tuple[int, bytes]]:
         for key in range(6):
@@ -301,20 +309,14 @@ def test_a_mapper_that_is_not_deterministic_is_told_so(
         return sum(map(len, values))
 
     job = cluster.submit(mapper, range(4), reducer, split_size=1, reduce_tasks=6, no_backup=True)
-    gate.wait_for("five")
+    waiting = gate.wait_for("five")
     eventually(lambda: cluster.client.look(job.id)["reduce"]["done"] > 0, "reduced part")
-    lose_a_run(cluster, job.id, gate)
-    with pytest.raises(TaskFailedError, match=r"the mapper is not deterministic: map-\d"):
-        job.result(20)
-
-
-def lose_a_run(cluster: LocalCluster, job: str, gate: Gate) -> None:
-    """Have a run vanish after some have read it, and before the task that waits has."""
-    waiting = worker_of(cluster, gate.wait_for("five"))
-    for run in runs_of(job):
+    worker = worker_of(cluster, waiting)
+    for run in runs_of(job.id):
         run.unlink()
-    cluster.kill(waiting)  # its attempt begins anew, and finds nothing
+    cluster.kill(worker)  # its attempt begins anew, and finds nothing
     gate.open()
+    return job
 
 
 @pytest.mark.fault(40)
@@ -322,21 +324,7 @@ def test_random_numbers_are_the_same_when_a_map_runs_again(
     cluster: LocalCluster, gate: Gate
 ) -> None:
     """Those of ``random`` are: they are seeded by task, so nothing goes wrong."""
-    pause = gate.pause
-
-    def mapper(n: int) -> Iterator[tuple[int, bytes]]:
-        for key in range(6):
-            yield key, random.randbytes(20_000)
-
-    def reducer(key: int, values: Iterator[bytes]) -> int:
-        if key == 5:
-            pause("five")
-        return sum(map(len, values))
-
-    job = cluster.submit(mapper, range(4), reducer, split_size=1, reduce_tasks=6, no_backup=True)
-    gate.wait_for("five")
-    eventually(lambda: cluster.client.look(job.id)["reduce"]["done"] > 0, "reduced part")
-    lose_a_run(cluster, job.id, gate)
+    job = mapped_again(cluster, gate, lambda: random.randbytes(20_000))
     assert job.result(20).to_dict() == dict.fromkeys(range(6), 80_000)
 
 

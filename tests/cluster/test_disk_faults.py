@@ -21,7 +21,7 @@ import pytest
 from by_hand import ByHand
 from lan import Lan, why_not
 from lan_cluster import LanCluster
-from watching import Gate, eventually, feed
+from watching import Gate, answer, eventually, feed, steadily
 
 from mrkernel.engines.api import submit
 from mrkernel.errors import TaskFailedError
@@ -57,7 +57,7 @@ def bulky(n: int) -> Iterator[tuple[int, bytes]]:
     """A mapper whose output is large."""
     import random
 
-    time.sleep(0.02)
+    time.sleep(0.02)  # else who has room does all of it
     for key in range(3):
         yield key, random.Random(3 * n + key).randbytes(BYTES // 3)
 
@@ -210,8 +210,7 @@ def test_a_journal_without_room_acknowledges_nothing_until_there_is(
     asking.start()
     cannot = "the journal cannot be written (No space left on device)"
     eventually(lambda: any(cannot in text for text in cluster_feed(cluster)), "sentence")
-    time.sleep(0.5)
-    assert jobs == []
+    steadily(lambda: jobs == [], 0.5, "the job was accepted")
     assert sum(cannot in text for text in cluster_feed(cluster)) == 1  # it is said once
     picture = cluster.client.cluster.snapshot()
     assert [row["state"] for row in picture["workers"].values()] == ["alive", "alive"]
@@ -223,15 +222,8 @@ def test_a_journal_without_room_acknowledges_nothing_until_there_is(
 
 
 def cluster_feed(cluster: LanCluster) -> list[str]:
-    """What a client sees that watches: answers wait for the journal as well."""
-    return [line["text"] for line in cluster.client.cluster.snapshot()["feed"]]
-
-
-@pytest.fixture
-def by_hand(tmp_path: Path) -> Iterator[ByHand]:
-    made = ByHand(tmp_path)
-    yield made
-    made.close()
+    """What is said to who asks, also while the journal cannot be written."""
+    return [line["text"] for line in cluster.client.look("cluster")["feed"]]
 
 
 @pytest.mark.fault(29)
@@ -264,7 +256,7 @@ def test_a_manager_starts_from_a_journal_that_is_torn_anywhere(
     gate.open()
     again = by_hand.connect()
     try:
-        assert again.attach(job.id).result(30).to_dict() == {0: 18, 1: 22, 2: 26}
+        assert answer(again, again.attach(job.id)).to_dict() == {0: 18, 1: 22, 2: 26}
         assert again.look(job.id)["failed"] == 0
     finally:
         again.close()

@@ -28,7 +28,7 @@ from typing import Any
 
 import pytest
 from by_hand import ByHand
-from watching import Gate, alive, at_most, eventually, family, told, worker_of
+from watching import Gate, alive, at_most, eventually, family, steadily, told, worker_of
 
 from mrkernel.deploy.sweep import LEASE_S
 from mrkernel.engines.local import LocalCluster
@@ -66,13 +66,6 @@ def files(kind: str = "") -> list[Path]:
         return sorted(path for path in spill if kind in path.name)
     runtime = Path(os.environ["JUPYTER_RUNTIME_DIR"]).glob("mrkernel*")
     return sorted([*runtime, *spill])
-
-
-@pytest.fixture
-def by_hand(tmp_path: Path) -> Iterator[ByHand]:
-    made = ByHand(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -385,8 +378,7 @@ def test_a_worker_waits_for_its_manager_and_is_another_one_then(by_hand: ByHand)
     with by_hand.connect() as client:
         eventually(lambda: list(client.living_workers()) == ["w1"], "worker")
         by_hand.end_manager()
-        time.sleep(0.5)
-        assert worker.poll() is None
+        steadily(lambda: worker.poll() is None, 0.5, "it did not wait")
         by_hand.start_manager()
         eventually(lambda: list(client.living_workers()) == ["w2"], "its return")
         assert client.living_workers()["w2"]["pid"] == worker.pid

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from watching import PATIENCE_S, Gate, eventually, feed, worker_of
+from watching import PATIENCE_S, Gate, end, eventually, feed, worker_of
 
 from mrkernel.engines.remote import ManagerClient, connect
 from mrkernel.shuffle.shares import find_shares
@@ -47,6 +47,15 @@ WORKER = """
 """
 
 
+MANAGER = """
+import sys, mrkernel.manager.stores
+from mrkernel.cli import main
+
+mrkernel.manager.stores.GRACE_S = 1.0  # before maps of a silent host run again: tests wait
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 class Hosts:
     """A manager and its workers, each a process of this test's."""
 
@@ -58,7 +67,7 @@ class Hosts:
 
     def start(self) -> None:
         manager = subprocess.Popen(
-            [sys.executable, "-m", "mrkernel.manager", "--port", "0", "--state", self.folder / "m"],
+            [sys.executable, "-c", MANAGER, "manager", "--port", "0", "--state", self.folder / "m"],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -99,12 +108,7 @@ class Hosts:
     def stop(self) -> None:
         if self.client is not None:
             self.client.close()
-        for process in self.processes.values():
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes.values():
-            process.wait(10)
-            if process.stdout is not None:
-                process.stdout.close()
+        end(self.processes.values())
 
 
 @pytest.fixture(scope="module")
@@ -263,5 +267,5 @@ def test_the_manager_dies_and_its_workers_end_with_their_lease(
     Path(hosts.connection).unlink()  # a killed manager cannot
     for name, process in hosts.processes.items():
         if name != "manager":
-            assert process.wait(10) == 7  # no manager answers
+            assert process.wait(PATIENCE_S) == 7  # no manager answers
     assert [folder for folder in folders if folder.exists()] == []

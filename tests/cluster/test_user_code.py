@@ -347,18 +347,18 @@ def test_slow_is_not_endless(cluster: LocalCluster, works: Callable[[], None]) -
         import time
 
         if line.startswith("slow") and HERE not in (os.getpid(), os.getppid()):
-            time.sleep(0.08)
+            time.sleep(0.1)
         yield line[:4], 1
 
     def reducer(key: str, values: Any) -> int:
         import time
 
-        time.sleep(0.08 if HERE not in (os.getpid(), os.getppid()) else 0)
+        time.sleep(0.1 if HERE not in (os.getpid(), os.getppid()) else 0)
         return sum(values)
 
-    lines = ["fast"] * 200 + ["slow"] * 20 + [f"{n:04}" for n in range(15)]
-    result = cluster.run(mapper, iter(lines), reducer, timeout=0.75, attempts=1, reduce_tasks=1)
-    assert result.to_dict() == {"fast": 200, "slow": 20, **{f"{n:04}": 1 for n in range(15)}}
+    lines = ["fast"] * 200 + ["slow"] * 12 + [f"{n:04}" for n in range(12)]
+    result = cluster.run(mapper, iter(lines), reducer, timeout=1.0, attempts=1, reduce_tasks=1)
+    assert result.to_dict() == {"fast": 200, "slow": 12, **{f"{n:04}": 1 for n in range(12)}}
 
 
 def test_cancelling_what_is_over_or_not_there_is_nothing(cluster: LocalCluster) -> None:

@@ -52,10 +52,14 @@ def test_the_record_that_failed_is_mapped_here_and_debug_stands_in_it(notebook: 
     notebook.run("limit = 0\nlines = ['a 1'] * 1000 + ['b x'] + ['c 2'] * 1000")
     failed = notebook.run(CELL.strip())
     assert failed.error == "TaskFailedError"
+    assert "next: %mr_debug calls it again here" in failed.trace
+    assert "--on-error skip goes on without such records" in failed.trace
     again = notebook.run("%mr_debug")
     assert again.error == "ValueError"
     assert "invalid literal for int() with base 10: 'x'" in again.trace
     assert "parsed = int(number)" in again.trace
+    for ours in ("replay", "FailedJobs", "_do_again", "def mr_debug"):
+        assert ours not in again.trace
     assert notebook.value("innermost()[:2]") == "('mapper', 4)"
     assert notebook.value("innermost()[2]['word']") == "'b'"
 

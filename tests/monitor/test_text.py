@@ -20,6 +20,7 @@ from mrkernel.monitor.text import (
     cluster_lines,
     is_troubled,
     job_lines,
+    job_rows,
     rates_text,
     summary_line,
 )
@@ -254,3 +255,34 @@ def test_names() -> None:
     names = [f"map-{number}" for number in range(8)]
     assert names_text(names[:5]) == "map-0, map-1, map-2, map-3, map-4"
     assert names_text(names) == "map-0, map-1, map-2, map-3 and 4 more"
+
+
+def test_a_wait_is_told_though_nothing_else_happens() -> None:
+    view, milestones = JobView(JOB), Milestones()
+    view.fold(story()[2])
+    view.fold(ev.JobWaits(at=3.0, job=JOB, sentence="waiting for a worker"))
+    picture = view.snapshot()
+    assert milestones.tell(picture, 3.1) == [
+        "   0.00 s  count [b]: 2 maps and 1 reduce over 1.0 kB"
+    ]
+    assert milestones.tell(picture, 3.4) == ["   2.00 s  waiting for a worker"]
+
+
+def test_the_times_that_are_told_only_go_up() -> None:
+    view, milestones = view_after(4), Milestones()
+    view.fold(ev.WorkerJoined(at=1.9, worker=WorkerId("w3"), host="h", pid=3, slots=1))
+    view.fold(story()[4])
+    told = milestones.tell(view.snapshot(), 2.0)
+    assert not any("w3 joined" in line or "map 1 of 2" in line for line in told)
+    joined, half = milestones.tell(view.snapshot(), 2.3)
+    assert "w3 joined" in joined
+    assert half.startswith("    1.0 s  map 1 of 2")
+
+
+def test_a_job_that_runs_has_taken_until_now() -> None:
+    cluster = ClusterView(wall=1000.0)
+    for event in story()[:4]:
+        cluster.fold(event)
+    assert job_rows(cluster.snapshot(), 1004.2) == [(JOB, "running", "3.2 s", "count [b]")]
+    cluster.fold(story()[-1])
+    assert job_rows(cluster.snapshot(), 2000.0) == [(JOB, "done", "4.2 s", "count [b]")]

@@ -3,153 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from events_strategy import JOB, events
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from job_oracle import W1, W2, W3, Oracle, accepted, finished, fold, joined, started, texts
 
 from mrkernel.ids import TaskId, WorkerId, map_task, reduce_task
 from mrkernel.monitor import events as ev
+from mrkernel.monitor.cluster_view import GONE_KEPT
 from mrkernel.monitor.picture import FEED_LIMIT, Json, apply
 from mrkernel.monitor.view import BANNER_S, TROUBLES_KEPT, ClusterView, JobView
 
-W1, W2, W3 = WorkerId("w1"), WorkerId("w2"), WorkerId("w3")
-
-
-def accepted(maps: int = 4, reduces: int = 2, **fields: object) -> ev.JobAccepted:
-    defaults = {"at": 1.0, "job": JOB, "name": "count", "input_bytes": 4000, "functions": "cell"}
-    return ev.JobAccepted(**{**defaults, "maps": maps, "reduces": reduces, **fields})
-
-
-def joined(worker: WorkerId) -> ev.WorkerJoined:
-    return ev.WorkerJoined(at=0.0, worker=worker, host="here", pid=7, slots=2)
-
-
-def started(task: TaskId, worker: WorkerId, attempt: int = 1, at: float = 2.0) -> ev.AttemptStarted:
-    return ev.AttemptStarted(
-        at=at, job=JOB, task=task, attempt=attempt, worker=worker, input="a.txt"
-    )
-
-
-def finished(
-    task: TaskId, worker: WorkerId, attempt: int = 1, at: float = 3.0, **fields: Any
-) -> ev.AttemptFinished:
-    sizes = {"records": 10, "pairs": 100, "bytes_in": 1000, "bytes_out": 500, **fields}
-    return ev.AttemptFinished(
-        at=at, job=JOB, task=task, attempt=attempt, worker=worker, seconds=1.0, **sizes
-    )
-
-
-def fold(*story: ev.Event, workers: Sequence[WorkerId] = (W1, W2)) -> JobView:
-    view = JobView(JOB, workers={name: joined(name) for name in workers})
-    for event in story:
-        view.fold(event)
-    return view
-
-
-def texts(view: JobView) -> list[str]:
-    return [line["text"] for line in view.snapshot()["feed"]]
-
-
-class Oracle:
-    """What a job's counts mean, said the slow way."""
-
-    def __init__(self) -> None:
-        self.done: dict[str, ev.AttemptFinished] = {}
-        self.ended: set[tuple[str, int]] = set()
-        self.running: dict[tuple[str, int], tuple[str, int, int]] = {}
-        self.gone: set[str] = set()
-        self.troubled: set[str] = set()
-        self.over = False
-        self.slots: dict[str, int] = {}
-
-    def end(self, task: str, attempt: int) -> bool:
-        self.running.pop((task, attempt), None)
-        fresh = (task, attempt) not in self.ended
-        self.ended.add((task, attempt))
-        return fresh
-
-    def fold(self, e: ev.Event) -> None:
-        if self.over or getattr(e, "job", JOB) not in (JOB, None):
-            return
-        match e:
-            case ev.WorkerJoined():
-                self.slots.setdefault(e.worker, e.slots)
-            case ev.StoreAdopted(back=True):
-                if e.worker not in self.slots:  # never announced: it is another now
-                    self.gone.add(e.worker)
-            case ev.AttemptStarted():
-                key = (e.task, e.attempt)
-                if e.worker in self.gone:
-                    if key not in self.running:
-                        self.ended.add(key)
-                elif key not in self.ended and key not in self.running:
-                    self.running[key] = (e.worker, 0, 0)
-            case ev.Progress():
-                key = (e.task, e.attempt)
-                if key in self.running:
-                    self.running[key] = (self.running[key][0], e.records, e.bytes)
-            case ev.AttemptFinished():
-                self.end(e.task, e.attempt)
-                self.done.setdefault(e.task, e)
-            case ev.AttemptFailed():
-                if self.end(e.task, e.attempt):
-                    self.troubled.add(e.task)
-            case ev.AttemptLost():
-                fresh = self.end(e.task, e.attempt)
-                if fresh and e.task not in self.done and e.cause != "cancelled":
-                    self.troubled.add(e.task)
-            case ev.OutputLost():
-                for task in e.tasks:
-                    if self.done.pop(task, None):
-                        self.troubled.add(task)
-            case ev.WorkerLost():
-                self.gone.add(e.worker)
-                for (task, attempt), (worker, _, _) in list(self.running.items()):
-                    if worker == e.worker:
-                        self.end(task, attempt)
-                        if task not in self.done:
-                            self.troubled.add(task)
-            case ev.JobEnded():
-                self.running.clear()
-                self.over = True
-
-    def counts(self) -> dict[str, object]:
-        maps = [e for task, e in self.done.items() if task.startswith("map")]
-        reduces = [e for task, e in self.done.items() if task.startswith("reduce")]
-        live = [(task, *rest) for (task, _), rest in self.running.items()]
-        # What is handed to a worker beyond its slots waits there.
-        on = {w: [row for row in live if row[1] == w] for w in {row[1] for row in live}}
-        active = [row for w, rows in on.items() for row in rows[: self.slots.get(w)]]
-        live_maps = [row for row in live if row[0].startswith("map")]
-        live_reduces = [row for row in live if row[0].startswith("reduce")]
-        again = self.troubled - set(self.done)
-        return {
-            "records": sum(e.records for e in maps) + sum(row[2] for row in live_maps),
-            "bytes": sum(e.bytes_in for e in maps) + sum(row[3] for row in live_maps),
-            "pairs": sum(e.pairs for e in maps),
-            "groups": sum(e.records for e in reduces),
-            "fetched": sum(e.bytes_in for e in reduces) + sum(row[3] for row in live_reduces),
-            "bad": sum(e.bad for e in self.done.values()),
-            "map": (
-                len(maps),
-                sum(row[0][0] == "m" for row in active),
-                sum(task[0] == "m" for task in again),
-            ),
-            "reduce": (
-                len(reduces),
-                sum(row[0][0] == "r" for row in active),
-                sum(task[0] == "r" for task in again),
-            ),
-            "on": {w: len(rows) for w, rows in on.items()},
-        }
+#: A worker that came back under another name before its end was told.
+BACK_AT_ONCE = [
+    started(map_task(0), W2),
+    ev.StoreAdopted(at=3.0, worker=W2, by=W1, back=True, tasks=0),
+    ev.WorkerLost(at=4.0, worker=W2, cause="connection reset"),
+]
 
 
 @settings(max_examples=300)
 @given(events)
+@example(BACK_AT_ONCE)
+@example([ev.WorkerSuspect(at=1.0, worker=W2, silent_s=0.4), BACK_AT_ONCE[1], BACK_AT_ONCE[0]])
 def test_counts_are_exact_in_any_order(story: list[ev.Event]) -> None:
     view, oracle = JobView(JOB), Oracle()
     for event in story:
@@ -428,6 +306,33 @@ def test_the_clusters_workers_and_jobs() -> None:
     assert view.snapshot()["jobs"][JOB]["state"] == "done"
     view.fold(ev.JobForgotten(at=4.0, job=JOB))
     assert view.snapshot()["jobs"] == {}
+
+
+def test_of_workers_that_come_and_go_the_newest_are_kept_and_all_are_counted() -> None:
+    view, seen = ClusterView(), ClusterView().snapshot()
+    view.fold(joined(WorkerId("w0")))
+    for number in range(1, 2 * GONE_KEPT + 1):
+        view.fold(joined(WorkerId(f"w{number}")))
+        view.fold(ev.WorkerLost(at=3.0, worker=WorkerId(f"w{number}"), cause="connection reset"))
+        view.fold(ev.WorkerCause(at=3.1, worker=WorkerId("w1"), cause="was killed (SIGKILL)"))
+        if (delta := view.take_delta()) is not None:
+            seen = apply(seen, delta)
+    picture = view.snapshot()
+    assert list(picture["workers"]) == ["w0", *(f"w{n}" for n in range(101, 201))]
+    assert picture["lost"] == 200
+    assert seen["workers"] == picture["workers"]
+
+
+def test_who_worked_before_a_restart_is_no_worker_of_the_cluster() -> None:
+    view = ClusterView()
+    for event in (
+        accepted(),
+        finished(map_task(0), W1),
+        joined(W2),
+        ev.StoreAdopted(at=3.0, worker=W1, by=W2, back=True, tasks=1),
+    ):
+        view.fold(event)
+    assert list(view.snapshot()["workers"]) == ["w2"]
 
 
 def test_suspect_and_back() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import pytest
 from lan import Lan, why_not
 from lan_cluster import LanCluster
-from watching import Gate
+from watching import gate_of_test
+
+gate = gate_of_test
 
 
 @cache
@@ -49,10 +50,3 @@ def cluster(shared_cluster: LanCluster) -> LanCluster:
     """A manager on host m; workers of one slot on a, b and c, all alive."""
     shared_cluster.wait()
     return shared_cluster
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    made = Gate(tmp_path / "gate")
-    yield made
-    made.open()

@@ -14,15 +14,14 @@ import socket
 import subprocess
 import sys
 import textwrap
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from lan import Host, Lan
-from watching import PATIENCE_S, alive, eventually, family
+from watching import PATIENCE_S, alive, end, eventually, family, watched
 
 from mrkernel.engines.api import submit
 from mrkernel.engines.remote import ManagerClient
@@ -229,24 +228,9 @@ class LanCluster:
             assert time.monotonic() < deadline, f"not on every host lives a worker: {rows}"
             time.sleep(0.01)
 
-    @contextmanager
-    def watched(self) -> Iterator[dict[str, set[str]]]:
-        """Collect the states that each worker has been in, every few milliseconds."""
-        seen: dict[str, set[str]] = {}
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.wait(0.02):
-                for name, row in self.workers().items():
-                    seen.setdefault(name, set()).add(row["state"])
-
-        watching = threading.Thread(target=watch)
-        watching.start()
-        try:
-            yield seen
-        finally:
-            done.set()
-            watching.join()
+    def watched(self) -> AbstractContextManager[dict[str, set[str]]]:
+        """The states that each worker is seen in."""
+        return watched(self)
 
     def until(self, worker: str, state: str, within: float = PATIENCE_S) -> float:
         """Wait until a worker is in a state; return how long that took, in seconds."""
@@ -267,17 +251,4 @@ class LanCluster:
     def close(self) -> None:
         """End all of it."""
         self.client.close()
-        for process in self.processes.values():
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes.values():
-            process.wait(10)
-            if process.stdout is not None:
-                process.stdout.close()
-
-
-def steadily(look: Callable[[], bool], seconds: float, what: str) -> None:
-    """Fail when something stops being so within a time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert look(), what
-        time.sleep(0.02)
+        end(self.processes.values())

@@ -364,7 +364,10 @@ class JobPane {
     say(this.loss, losses);
     show(this.loss, losses !== "");
     const here = Object.values(picture.workers).filter((row) => HERE.includes(row.state));
-    say(this.side, over ? "" : `${plural(here.length, "worker")} · ${plural(picture.slots, "slot")}`);
+    const suspect = here.filter((row) => row.state === "suspect").length;
+    const doubt = suspect ? ` · ◐ ${suspect} suspect` : "";
+    say(this.side, over ? "" : `${plural(here.length, "worker")} · ${plural(picture.slots, "slot")}${doubt}`);
+    mark(this.side, "data-level", suspect && !over ? "warning" : "info");
     this.tick();
 
     this.banner.draw(picture.banner);
@@ -436,11 +439,10 @@ class ClusterPane {
   draw(picture) {
     const states = Object.values(picture.workers).map((row) => row.state);
     const here = states.filter((state) => HERE.includes(state)).length;
-    const dead = states.filter((state) => state === "dead").length;
     say(this.name, plural(here, "worker"));
     say(this.facts, `${plural(picture.slots, "slot")}, ${picture.busy} busy`);
-    say(this.loss, dead ? `${dead} lost` : "");
-    show(this.loss, dead > 0);
+    say(this.loss, picture.lost ? `${picture.lost} lost` : "");
+    show(this.loss, picture.lost > 0);
     const running = Object.values(picture.jobs).filter((job) => job.ended === null);
     say(this.side, running.length ? running.map((job) => job.name).join(", ") : "no job running");
     this.banner.draw(picture.banner);
