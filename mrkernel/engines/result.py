@@ -61,7 +61,7 @@ class ResultPart:
         """Return the part's sorted segments (or its one unsorted one, of a map-only job)."""
         if self._run is None:
             self._run = self._load_index()
-        return segment_readers(self._read, f"part {self.index}", self._run, 0)
+        return segment_readers(self._read, f"part {self.index} of the result", self._run, 0)
 
 
 class JobResult:

@@ -73,8 +73,9 @@ class Failures:
             task.faults += 1
             self._bar(worker, failure.sentence, now)
             # A worker's bad disk is not the task's fault; but when all of them fail alike, there
-            # is nobody left to hope for.
-            hopeless = task.faults >= job.spec.attempts
+            # is nobody left to hope for; nor does a module come that is nowhere installed.
+            missing = failure.error_type == "ModuleNotFoundError"
+            hopeless = missing or task.faults >= job.spec.attempts
             if hopeless and task.failed_on.issuperset(self._books.workers):
                 return self._blame(job, task, worker, failure)
             return None

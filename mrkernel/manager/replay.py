@@ -132,7 +132,7 @@ class Replay:
 
     def _undone(self, job: Job, tasks: tuple[TaskId, ...], why: str, at: float) -> None:
         lost = [job.tasks[task] for task in tasks]
-        holder = lost[0].holder or WorkerId("")
+        holder = next((task.holder for task in lost if task.holder), WorkerId(""))
         self._outputs.lose(job, lost, why, at)
         self._books.publish(public.OutputLost(at=at, job=job.id, worker=holder, tasks=tasks))
 

@@ -254,8 +254,7 @@ class SegmentReader:
         data = self._read(place.offset, place.length)
         if len(data) != place.length or crc32(data) != place.crc:
             raise CorruptRunError(
-                f"{self._path} is damaged at byte {place.offset}: "
-                "the map task that wrote it must run again",
+                f"{self._path} is damaged at byte {place.offset}: what made it must run again",
                 self._path,
                 place.offset,
             )

@@ -51,6 +51,16 @@ def test_what_takes_its_process_along_gives_nothing(compute: Callable[[], bytes]
 
 
 @forks
+def test_a_fork_of_user_code_does_not_answer_too() -> None:
+    def forks_once() -> bytes:
+        if os.fork():
+            os.wait()
+        return b"once"
+
+    assert compute_apart(forks_once, 10.0) == b"once"
+
+
+@forks
 def test_what_does_not_come_back_is_ended() -> None:
     def hangs() -> bytes:
         while True:

@@ -227,6 +227,17 @@ def test_the_next_try_keeps_an_exact_record_pointer(desk: Desk) -> None:
     assert start.careful
 
 
+@pytest.mark.fault(38)
+def test_a_module_that_is_nowhere_ends_the_job_once_all_were_asked(desk: Desk) -> None:
+    """It may be there on another worker; when it is on none, nobody installs it meanwhile."""
+    two_workers(desk)
+    desk.submit(maps=1, reduces=1)
+    missing = {"error_type": "ModuleNotFoundError"}
+    assert desk.starts(desk.fail("w1", "map-0", "environment", **missing)) == [("w2", "map-0", 2)]
+    (ended,) = sent(desk.fail("w2", "map-0", "environment", **missing), Ended)
+    assert ended.outcome == "failed"
+
+
 def test_an_environment_never_counts(desk: Desk) -> None:
     two_workers(desk)
     desk.submit(maps=1, attempts=2)
