@@ -290,9 +290,7 @@ def _in_child(parent: int, life: Callable[[], int]) -> NoReturn:
 
     status = 1
     try:
-        die_with_parent()
-        if os.getppid() != parent:
-            os._exit(1)  # it died before we asked
+        die_with_parent(parent)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDWR)

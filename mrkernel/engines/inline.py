@@ -138,7 +138,7 @@ class _InlineRun:
         self._prepared, self._ended, self._read = prepared, None, 0
         self.picture, self.error, self.slip = LivePicture(), None, None
         if self._state is None:
-            self._state = ManagerState(Home(prepared.spec.python))
+            self._state = ManagerState(Home(prepared.spec.python, in_process=True))
             here = str(self._directory)
             me = Register("here", host_id(), 0, SLOTS, prepared.spec.python, "", 0, here)
             self._events += [

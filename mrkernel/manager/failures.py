@@ -99,7 +99,8 @@ class Failures:
             if task.crashes >= job.spec.attempts:
                 return self._blame(job, task, worker, failure)
             return None
-        task.skip[failure.index] = failure.sentence
+        # The table of bad records has a column for the place.
+        task.skip[failure.index] = failure.sentence.replace(f"; it was at {failure.where}", "")
         if sum(bool(why) for other in job.maps for why in other.skip.values()) > job.spec.skip:
             return self._blame(job, task, worker, failure)
         return None

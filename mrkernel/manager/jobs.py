@@ -59,13 +59,23 @@ class Jobs:
 
     Args:
         python: minor version whose closures this cluster runs, "3.11".
+        in_process: whether functions and inputs are where its jobs run, and never travel.
     """
 
-    def __init__(self, books: Books, attempts: Attempts, stores: Stores, python: str) -> None:
+    def __init__(
+        self,
+        books: Books,
+        attempts: Attempts,
+        stores: Stores,
+        python: str,
+        *,
+        in_process: bool = False,
+    ) -> None:
         self._books = books
         self._attempts = attempts
         self._stores = stores
         self._python = python
+        self._in_process = in_process
         self._by_key: dict[str, Job] = {}  #: of submissions that may be sent again
         self._offered: dict[PeerId, Counter[str]] = {}  #: blobs sent for jobs still to come
 
@@ -97,7 +107,7 @@ class Jobs:
         spec, splits = message.spec, message.splits
         digests = {s.blob for s in splits if isinstance(s, MemorySplit) and s.blob}
         digests.add(spec.functions)
-        refusal = "" if spec.in_process else self._refusal(spec, digests, len(splits))
+        refusal = self._refusal(spec, digests, len(splits))
         refusal = refusal or (self._no_extension(message) if message.extends else "")
         self._forget_offer(peer, digests)
         if refusal:
@@ -186,6 +196,10 @@ class Jobs:
 
     def _refusal(self, spec: JobSpec, digests: set[str], maps: int) -> str:
         """Say why a job cannot run here; "" when it can."""
+        if spec.in_process != self._in_process:
+            return "the job's functions are in another process than this manager: pack them"
+        if spec.in_process:
+            return ""
         if spec.python != self._python:
             return (
                 f"this cluster runs Python {self._python} and your program Python {spec.python}: "

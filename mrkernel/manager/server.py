@@ -236,19 +236,30 @@ class ManagerServer(TCPServer):
     def _turn(self, events: Sequence[Event]) -> None:
         now = self._clock()
         for event in events:
+            instructions: list[Instruction] = []
             try:
-                for instruction in self.state.handle(event, now):
-                    self._obey(instruction)
+                instructions = self.state.handle(event, now)
             except Exception:
-                # A bug of ours must cost one peer, not the cluster: it is told by its own death,
-                # and the story is in the log.
                 logger.exception("could not handle %.500r", event)
-                connection = self._connections.get(getattr(event, "peer", PeerId(0)))
-                if connection is not None:
-                    connection.close()
+                self._give_up(event)
+            for instruction in instructions:
+                try:
+                    self._obey(instruction)
+                except Exception:
+                    logger.exception("could not obey %.500r", instruction)
+                    self._give_up(instruction)
         if not self._flush_scheduled:
             self._flush_scheduled = True
             asyncio.get_running_loop().call_soon(self._flush)
+
+    def _give_up(self, about: Event | Instruction) -> None:
+        """Let a bug of ours cost one peer, not the cluster: it is told by its own death.
+
+        A worker's end brings its attempts back into line, those too that it was not told of.
+        """
+        connection = self._connections.get(getattr(about, "peer", PeerId(0)))
+        if connection is not None:
+            connection.close()
 
     def _obey(self, instruction: Instruction) -> None:
         match instruction:

@@ -100,7 +100,9 @@ class ManagerState:
         self._failures = Failures(books, self._attempts, self._outputs)
         self._stores = Stores(books)
         self._backups = Backups(books, self._attempts, self._outputs)
-        self._jobs = Jobs(books, self._attempts, self._stores, home.python)
+        self._jobs = Jobs(
+            books, self._attempts, self._stores, home.python, in_process=home.in_process
+        )
         self._workers = Workers(
             *(books, self._attempts, self._outputs, self._failures, self._stores, self._backups),
             *(home, liveness or Liveness()),

@@ -82,6 +82,7 @@ class Home:
     start: int = 1  #: the how manieth of this cluster's manager
     beat_port: int = 0  #: UDP; 0: none
     host_id: str = ""  #: of the manager: how workers of its own host end may be told to it
+    in_process: bool = False  #: functions and inputs never leave its process
 
 
 class Workers:

@@ -226,6 +226,42 @@ def test_a_bug_of_ours_costs_one_peer(
     assert "could not handle" in caplog.text
 
 
+def test_what_cannot_be_obeyed_costs_one_peer_and_the_rest_is_obeyed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Else attempts would run on workers that were never told of them, for ever."""
+
+    async def test(house: House) -> None:
+        client = await house.peer("client")
+        client.say(BlobPiece(DIGEST, FUNCTIONS), submission(maps=2))
+        assert await client.hear() == Accepted(1, JobId("j1"))
+        functions = house.server._blobs.pop(DIGEST)
+        unlucky = await house.peer("worker")  # is sent the functions, which are not there
+        unlucky.say(Register("h", "h", 1, 1, PYTHON, "127.0.0.1", 1, "/"))
+        assert await unlucky.hear() is None
+        house.server._blobs[DIGEST] = functions
+        worker = await house.worker()
+        assert isinstance(await worker.hear_until(Start), Start)
+
+    run(test)
+    assert "could not obey SendBlob" in caplog.text
+
+
+def test_a_job_that_says_it_never_travels_is_refused() -> None:
+    """Such are those of the inline engine: nothing of them is checked, or sent."""
+
+    async def test(house: House) -> None:
+        client = await house.peer("client")
+        submit = submission()
+        client.say(replace(submit, spec=replace(submit.spec, in_process=True)))
+        refused = await client.hear()
+        assert isinstance(refused, Refused)
+        assert "in another process" in refused.sentence
+        assert not house.state.jobs
+
+    run(test)
+
+
 def test_a_bug_in_a_tick_does_not_stop_the_clock(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
