@@ -234,7 +234,8 @@ def test_a_host_that_serves_nothing_more_is_noticed_by_its_readers(
     runs[1].write_bytes(bytes(runs[1].stat().st_size))
     gate.open()
     assert job.result(20).to_dict() == EXPECTED + Counter(["last"])
-    assert hosts.client.look(job.id)["redone"] == 2  # type: ignore[union-attr]
+    # Where one file is gone all are taken for gone; of what others have fetched none is needed.
+    assert 1 <= hosts.client.look(job.id)["redone"] <= total  # type: ignore[union-attr]
 
 
 def test_shuffling_starts_while_maps_run(hosts: Hosts, gate: Gate) -> None:
