@@ -23,7 +23,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tornado.iostream import IOStream
-from tornado.tcpserver import TCPServer
 
 from mrkernel.data.host import host_id
 from mrkernel.manager.events import (
@@ -60,6 +59,7 @@ from mrkernel.monitor.events import AnyEvent, Noted
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.doorway import Doorway
 from mrkernel.protocol.framing import BLOB_PIECE
+from mrkernel.protocol.listening import PatientServer
 from mrkernel.protocol.messages import (
     BlobPiece,
     Forget,
@@ -89,7 +89,7 @@ _TOLD_ANYWAY = (View, Welcome, Functions)
 ALONG = 1 << 20
 
 
-class ManagerServer(TCPServer):
+class ManagerServer(PatientServer):
     """Serves clients and workers that know the token.
 
     Args:

@@ -19,12 +19,12 @@ from typing import Any, BinaryIO
 
 import msgspec
 from tornado.iostream import IOStream, StreamClosedError
-from tornado.tcpserver import TCPServer
 
 from mrkernel.errors import CorruptRunError
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.doorway import Doorway
 from mrkernel.protocol.framing import RAW, pack_frame
+from mrkernel.protocol.listening import PatientServer
 from mrkernel.protocol.messages import (
     MessageDecoder,
     RangeReply,
@@ -41,7 +41,7 @@ SMALL_SHARE = 32 << 10
 _NAME = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_.-]+")
 
 
-class RunServer(TCPServer):
+class RunServer(PatientServer):
     """Serves the files under some directories to authenticated readers.
 
     Args:

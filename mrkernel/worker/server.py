@@ -113,8 +113,7 @@ class WorkerConfig:
         host, port: where it serves its runs; port 0 = any free one; host "0.0.0.0" = everywhere.
         lease_s: how long it looks for a manager, unless that says otherwise.
         always_fetch: read runs over TCP even from this host, as between hosts.
-        supervised: whoever started it removes ``directory`` in the end. Then it stays when this
-            worker does not: another one of the cluster serves what is in it.
+        supervised: whoever started it removes ``directory``: others of its cluster may serve it.
     """
 
     manager: tuple[str, int]
@@ -467,8 +466,7 @@ class WorkerServer:
 
     def _weigh_soon(self) -> None:
         if self._weighing is None:
-            loop = asyncio.get_running_loop()
-            self._weighing = loop.call_later(WEIGH_S, self._weigh)
+            self._weighing = asyncio.get_running_loop().call_later(WEIGH_S, self._weigh)
 
     def _weigh(self) -> None:
         """Look at the memory and progress of the runners at work; at nothing without any."""
@@ -483,8 +481,8 @@ class WorkerServer:
         return Pulse(percent, resident, self._progress())
 
     def _progress(self) -> tuple[RunnerProgress, ...]:
-        slots = range(self._config.slots)
-        return tuple(RunnerProgress(*self._runners.progress(slot)) for slot in slots)
+        read = self._runners.progress
+        return tuple(RunnerProgress(*read(slot)) for slot in range(self._config.slots))
 
     # --- runners ----------------------------------------------------------------------------------
 

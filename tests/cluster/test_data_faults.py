@@ -172,7 +172,9 @@ def test_a_run_that_rots_between_map_and_reduce_is_made_again(
     assert job.result(20).to_dict() == Counter(word for line in lines for word in line.split())
     said = [text for text in feed(cluster, job.id) if "run again" in text or "runs again" in text]
     assert 1 <= len(said) <= 2, said
-    assert cluster.client.look(job.id)["redone"] == 2
+    redone = cluster.client.look(job.id)["redone"]
+    # What is not there was not lost alone, for all one knows: all that its worker has of the job.
+    assert redone == 2 if how != "removed" else 2 <= redone < maps
     assert cluster.client.look(job.id)["failed"] == 0  # nobody is blamed for a bad disk
 
 

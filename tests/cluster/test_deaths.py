@@ -51,10 +51,10 @@ def submit(cluster: LocalCluster, mapper: Mapper, reducer: Reducer, **options: A
     return cluster.submit(mapper, iter(WORDS), reducer, **given)
 
 
-def kill_server_of(cluster: LocalCluster, runner: int) -> str:
-    """SIGKILL the worker server that a runner belongs to; return the worker's name."""
+def kill_server_of(cluster: LocalCluster, runner: int, number: int = signal.SIGKILL) -> str:
+    """Signal the worker server that a runner belongs to; return the worker's name."""
     worker = worker_of(cluster, runner)
-    os.kill(cluster.workers()[worker]["pid"], signal.SIGKILL)
+    os.kill(cluster.workers()[worker]["pid"], number)
     eventually(lambda: cluster.workers()[worker]["state"] == "dead", f"death of {worker}", 2)
     return worker
 
@@ -80,8 +80,14 @@ def test_a_worker_dies_in_map(cluster: LocalCluster, gate: Gate) -> None:
     assert replaced(cluster, worker)
 
 
-@pytest.mark.fault(3)
-def test_a_worker_dies_in_shuffle(cluster: LocalCluster, gate: Gate) -> None:
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGKILL, marks=pytest.mark.fault(3), id="killed"),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.fault(13), id="told to end"),
+    ],
+)
+def test_a_worker_dies_in_shuffle(cluster: LocalCluster, gate: Gate, number: int) -> None:
     """Its map output, all of it finished, is read by reduce tasks that have not begun."""
     few, reducer = counting(None, gate, "bee")
 
@@ -94,12 +100,12 @@ def test_a_worker_dies_in_shuffle(cluster: LocalCluster, gate: Gate) -> None:
     runner = gate.wait_for("bee")
     before = cluster.client.look(job.id)["map"]["done"]
     assert before == len(WORDS)
-    worker = kill_server_of(cluster, runner)
+    worker = kill_server_of(cluster, runner, number)
     gate.open()
     bulk = {"bulk": len(WORDS) * sum(range(2000))}
     assert job.result(20).to_dict() == EXPECTED | bulk
     # Its machine lives, so what it wrote is there.
-    assert " kept: " in told(cluster, job.id, rf"^{worker} (died|was killed)")
+    assert " kept: " in told(cluster, job.id, rf"^{worker} (died|was killed|ended itself)")
     assert cluster.client.look(job.id)["redone"] == 0
     assert replaced(cluster, worker)
 

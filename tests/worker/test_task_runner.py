@@ -6,7 +6,9 @@ import gc
 import hashlib
 import re
 import socket
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -197,6 +199,23 @@ def test_functions_that_cannot_be_made_ready(bench: Bench) -> None:
     failed = bench.map()
     assert isinstance(failed, Failed)
     assert failed.failure.kind in ("user", "input")  # not a crash that is tried four times
+
+
+@pytest.mark.fault(38)
+def test_a_module_that_is_missing_here_may_be_elsewhere(bench: Bench) -> None:
+    module = types.ModuleType("not_there")
+    module.__file__ = sys.prefix + "/lib/site-packages/not_there.py"  # installed, so not sent along
+    sys.modules["not_there"] = module
+    exec("def mapper(line): yield line, 1", module.__dict__)
+    try:
+        bench.job(module.__dict__["mapper"])
+    finally:
+        del sys.modules["not_there"]
+    failed = bench.map()
+    assert isinstance(failed, Failed)
+    assert failed.failure.kind == "environment"
+    assert failed.failure.error_type == "ModuleNotFoundError"
+    assert "need the module not_there, which is not installed" in failed.failure.sentence
 
 
 @pytest.mark.parametrize(

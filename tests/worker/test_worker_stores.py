@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mrkernel.worker.stores import LOCK, Stores, take_lock, why_not
+from mrkernel.worker.stores import LOCK, Stores, delete_directory, take_lock, why_not
 
 
 @pytest.fixture
@@ -174,3 +175,23 @@ def test_a_job_is_forgotten_in_all_of_them(own: Path) -> None:
     asyncio.run(forget(runs_only=False))
     assert left() == sorted(others)
     stores.delete_all()
+
+
+def test_the_lock_goes_last(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed meanwhile, it leaves what a sweep knows for that of a killed owner."""
+    remove, left = shutil.rmtree, []
+
+    def look(path: Path, ignore_errors: bool) -> None:
+        left.append((path.relative_to(own.parent).as_posix(), (own / LOCK).exists()))
+        remove(path, ignore_errors)
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    for name in ("blobs", "j1"):
+        (own / name).mkdir()
+        (own / name / "file").touch()
+    delete_directory(own)
+    assert not own.exists()
+    *folders, last = left
+    assert sorted(folders) == [("worker-1/blobs", True), ("worker-1/j1", True)]
+    assert last == ("worker-1", True)
+    delete_directory(own)  # of which somebody else got rid
