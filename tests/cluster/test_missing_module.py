@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys  # which nothing of ours imports: it can be hidden from a worker
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_a_worker_without_a_module_leaves_the_job_to_others(
     (tmp_path / "sitecustomize.py").write_text(HIDE)
     by_hand.start_manager()
     with monkeypatch.context() as without:
-        without.setenv("PYTHONPATH", str(tmp_path))
+        without.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
         by_hand.start_worker()
     client = by_hand.connect()
     try:
