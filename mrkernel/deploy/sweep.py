@@ -1,9 +1,8 @@
 """Directories under the spill root, and the removal of those whose owner was killed.
 
-A local cluster's is held by a lock (flock) on the file ``lock`` in it, taken by its supervisor and
-let go by the system when the last process that inherited it has ended, however it ended. So is a
-worker's, by its worker server or whoever serves its files. A directory in which no lock is held is
-what a killed owner left behind: the next one to start removes it.
+A local cluster's is held (``data.locks``) by its supervisor and what that forks, a worker's by its
+worker server or whoever serves its files. One that nobody holds is what a killed owner left behind:
+the next one to start removes it.
 """
 
 from __future__ import annotations
@@ -15,10 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows: what a killed owner leaves stays there until the LAN issue
-    fcntl = None  # type: ignore[assignment]
+from mrkernel.data.locks import LOCK, hold
 
 logger = logging.getLogger("mrkernel.deploy")
 
@@ -30,7 +26,6 @@ CLUSTER, WORKER, DRAFT, GONE = "mrkernel-", "mrkernel-worker-", ".new-", ".gone-
 LEASE_S = 600.0
 #: The same for a directory without a lock: a version that knew of none made it, and may use it.
 UNLOCKED_LEASE_S = 7 * 86400.0
-LOCK = "lock"
 
 
 def spill_root() -> Path:
@@ -40,24 +35,6 @@ def spill_root() -> Path:
     root = user_cache_path("mrkernel") / "spill"
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     return root
-
-
-def hold(directory: Path) -> int:
-    """Lock a directory for as long as this process, and whatever it forks, lives.
-
-    Returns: the descriptor that holds it.
-
-    Raises:
-        OSError: it cannot be written, or somebody else holds it.
-    """
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if fcntl is not None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise
-    return descriptor
 
 
 def make_cluster_directory() -> Path:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ from typing import Self
 
 import msgspec
 
+from mrkernel.data.locks import LOCK, hold
 from mrkernel.errors import ClusterError, SecurityError
 from mrkernel.manager.journal import Journal, sync_directory
 from mrkernel.security.token import make_id, make_token
@@ -154,18 +154,10 @@ class StateDirectory:
 
 def _lock(path: Path) -> int:
     """Return the descriptor that holds the lock; it is let go when the process ends, however."""
-    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        import fcntl
-    except ImportError:  # Windows: its files are locked otherwise, with the LAN issue
-        return lock
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(lock, 32).decode(errors="replace").strip()
-        os.close(lock)
-        if error.errno not in (errno.EAGAIN, errno.EACCES):
-            raise
+        lock = hold(path)
+    except BlockingIOError as error:
+        holder = (path / LOCK).read_text(errors="replace").strip()
         raise ClusterError(
             f"another manager (process {holder or 'unknown'}) works in {path}: connect to that "
             "one, end it, or give another --state"

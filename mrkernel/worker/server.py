@@ -25,6 +25,7 @@ from pathlib import Path
 import msgspec
 
 from mrkernel.data.host import host_id
+from mrkernel.data.locks import hold
 from mrkernel.data.splits import MemorySplit
 from mrkernel.errors import ManagerUnreachableError, MRKernelError
 from mrkernel.ids import JobId, WorkerId
@@ -82,7 +83,7 @@ from mrkernel.worker.state import (
     Weighed,
     WorkerState,
 )
-from mrkernel.worker.stores import Stores, delete_directory, take_lock, unwanted
+from mrkernel.worker.stores import Stores, delete_directory, unwanted
 from mrkernel.worker.task_runner import RunnerHome, run_tasks, warm_up
 
 logger = logging.getLogger("mrkernel.worker")
@@ -137,7 +138,7 @@ def main(config: WorkerConfig) -> int:
     config.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     home = RunnerHome(config.directory, config.token, host_id(), config.always_fetch)
     template = start_template(warm_up, lambda sock, cell: run_tasks(sock, cell, home))
-    lock = take_lock(config.directory)  # after the fork: the template must not hold it
+    lock = hold(config.directory)  # after the fork: the template must not hold it
     try:
         return asyncio.run(_run(config, template))
     finally:
@@ -306,7 +307,7 @@ class WorkerServer:
             # Whoever adopted it while we stood still deleted it.
             directory.mkdir(mode=0o700)
             self._blobs = Blobs(directory)
-            take_lock(directory)  # until this process ends
+            hold(directory)  # until this process ends
         data_host, data_port = self._runs.address
         if data_host in _EVERYWHERE:
             data_host = own_host  # another one after the machine slept, perhaps

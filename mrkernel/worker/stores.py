@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import re
@@ -18,27 +17,12 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from mrkernel.data.locks import LOCK, hold
+
 logger = logging.getLogger("mrkernel.worker")
 
 #: A job's folder in it: blobs and spare folders lie beside.
 _JOB = re.compile(r"j\d+")
-#: In a worker's directory: locked as long as its worker server lives.
-LOCK = "lock"
-
-
-def take_lock(directory: Path) -> int:
-    """Lock a worker's directory until the descriptor that is returned is closed.
-
-    Raises:
-        OSError: another process holds the lock, or the disk does not do as we say.
-    """
-    lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(lock)
-        raise
-    return lock
 
 
 def why_not(directory: str, own: Path) -> str:
@@ -164,7 +148,7 @@ class Stores:
         """Hold the lock of a directory, so that nobody sweeps it away; False: its owner does."""
         if path not in self._locks:
             try:
-                self._locks[path] = take_lock(path)
+                self._locks[path] = hold(path)
             except BlockingIOError:
                 return False  # it stands still, perhaps, and comes back
             except OSError as error:

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from mrkernel.data.locks import LOCK, hold
 from mrkernel.deploy.sweep import (
     CLUSTER,
     DRAFT,
     LEASE_S,
-    LOCK,
     UNLOCKED_LEASE_S,
     WORKER,
-    hold,
     make_cluster_directory,
     make_worker_directory,
     remove,

@@ -18,6 +18,7 @@ from manager_side import (
     play,
 )
 
+from mrkernel.data.locks import hold
 from mrkernel.errors import ClusterError
 from mrkernel.ids import JobId
 from mrkernel.protocol.messages import (
@@ -29,7 +30,6 @@ from mrkernel.protocol.messages import (
     Retire,
 )
 from mrkernel.shuffle.transfer import RunReader
-from mrkernel.worker.stores import take_lock
 
 
 def read(register: Register, name: str) -> bytes:
@@ -64,7 +64,7 @@ def test_runs_of_a_dead_worker_are_adopted_served_and_deleted(bench: Bench) -> N
         await other.hear(Beat, other.count(Beat) + 2)
         assert await asyncio.to_thread(read, b, "j1/map-0.1.run") == data
         with pytest.raises(OSError, match="unavailable"):
-            take_lock(one)  # so nobody sweeps it away
+            hold(one)  # so nobody sweeps it away
         # Its own comes first.
         (bench.root / "two/j1").mkdir()
         (bench.root / "two/j1/map-0.1.run").write_bytes(b"own")
@@ -105,7 +105,7 @@ def test_a_supervised_worker_that_is_told_to_end_leaves_its_runs_to_others(bench
         await finish_a_map(bench, some)
         data = await asyncio.to_thread(read, a, "j1/map-0.1.run")
         (third / "j1").mkdir(parents=True)
-        os.close(take_lock(third))
+        os.close(hold(third))
         some.say(Adopt(str(third), (JobId("j1"),)))
         await some.hear(Beat, some.count(Beat) + 2)
         os.kill(a.pid, signal.SIGTERM)
@@ -125,7 +125,7 @@ def test_a_store_whose_owner_is_back_is_let_alone(bench: Bench) -> None:
     left = bench.root / "left"
     (left / "j1").mkdir(parents=True)
     (left / "j1/map-0.1.run").write_bytes(b"run")
-    lock = take_lock(left)  # its owner stands still, and lives
+    lock = hold(left)  # its owner stands still, and lives
 
     async def test(manager: Manager) -> None:
         peer, register = await manager.worker(report_s=0.01)
@@ -151,11 +151,11 @@ def test_the_lock_of_a_directory_is_held_as_long_as_its_worker_server_lives(benc
     async def test(manager: Manager) -> None:
         peer, register = await manager.worker()
         with pytest.raises(OSError, match="unavailable"):
-            take_lock(bench.root / "one")
+            hold(bench.root / "one")
         await eventually(bench.runners)
         os.kill(register.pid, signal.SIGKILL)
         await peer.until(lambda: peer.gone)
 
     play(bench, test)
     bench.wait()
-    os.close(take_lock(bench.root / "one"))
+    os.close(hold(bench.root / "one"))

@@ -22,6 +22,7 @@ from manager_side import (
     play,
 )
 
+from mrkernel.data.locks import hold
 from mrkernel.ids import JobId
 from mrkernel.protocol.heartbeat import HeartbeatReceiver
 from mrkernel.protocol.messages import (
@@ -33,7 +34,6 @@ from mrkernel.protocol.messages import (
     Forget,
     Offer,
 )
-from mrkernel.worker.stores import take_lock
 
 # --- heartbeats -----------------------------------------------------------------------------------
 
@@ -157,7 +157,7 @@ def test_to_the_manager_of_another_cluster_a_worker_is_new(bench: Bench) -> None
         peer, _ = await manager.worker()
         await finish_a_map(bench, peer)
         (left / "j1").mkdir(parents=True)
-        os.close(take_lock(left))
+        os.close(hold(left))
         peer.say(Adopt(str(left), (JobId("j1"),)))
         await peer.hear(Beat)
         await peer.hang_up()

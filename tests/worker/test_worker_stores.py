@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mrkernel.worker.stores import LOCK, Stores, delete_directory, take_lock, why_not
+from mrkernel.data.locks import LOCK, hold
+from mrkernel.worker.stores import Stores, delete_directory, why_not
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def own(tmp_path: Path) -> Path:
 
 def store(path: Path) -> Path:
     path.mkdir(parents=True)
-    os.close(take_lock(path))
+    os.close(hold(path))
     return path
 
 
@@ -121,7 +122,7 @@ def test_what_is_adopted_is_deleted_with_the_folder_that_was_its_alone(own: Path
 def test_whoever_lives_keeps_what_is_its_own(own: Path) -> None:
     """It stood still, so it was adopted; then the one who adopted it ends."""
     beside = store(own.parent / "worker-2")
-    lock = take_lock(beside)
+    lock = hold(beside)
     stores = Stores(own)
     assert stores.adopt(str(beside))
     stores.delete_all()
@@ -135,7 +136,7 @@ def test_whoever_lives_keeps_what_is_its_own(own: Path) -> None:
 
 def test_what_nobody_needs_is_deleted_and_what_lives_is_not(own: Path) -> None:
     beside, alive = store(own.parent / "worker-2"), store(own.parent / "worker-3")
-    lock = take_lock(alive)
+    lock = hold(alive)
     stores = Stores(own)
 
     async def disown() -> None:
