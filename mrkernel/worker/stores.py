@@ -171,8 +171,9 @@ def _delete_job(folders: Sequence[Path], runs_only: bool) -> None:
         if not runs_only:
             shutil.rmtree(folder, ignore_errors=True)
             continue
-        for path in folder.glob("*.run"):
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # it went as a whole meanwhile
+            for path in folder.glob("*.run"):
+                path.unlink(missing_ok=True)
 
 
 def delete_directory(directory: Path) -> None:

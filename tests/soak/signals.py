@@ -78,7 +78,7 @@ class Signals:
             self._let_on(float("inf"))
 
     def _do(self, what: str) -> bool:
-        manager = int(self._lock.read_text().split()[0])
+        manager = int(self._lock.read_text())  # ValueError: the next one is just beginning
         if what == "SIGKILL the manager":
             self._cluster.restart_manager()
             return True
