@@ -96,7 +96,7 @@ class Link:
         self._socket: FrameSocket | None = None
         self._since: float | None = None
         self._connections = 0
-        self._connected_at = self._began = 0.0  # the last connection; the search for one
+        self._connected_at = self._away_s = 0.0  # the last connection; looked for one for so long
         self._pause_s = 0.0  # before the next look
         self._closing = threading.Event()
         self._connected(self._connect())
@@ -230,15 +230,16 @@ class Link:
         """
         self._disconnect()
         now = time.monotonic()
-        if now - self._connected_at >= USEFUL_S or not self._began:
-            self._began, self._pause_s = now, 0.0
+        if now - self._connected_at >= USEFUL_S:
+            self._away_s = self._pause_s = 0.0
         # A look may take seconds, so another thread says how long it takes.
         found = threading.Event()
         telling = threading.Thread(target=self._tell, args=(now, found), daemon=True)
         telling.start()
         try:
-            self._look(why)
+            self._look(now, why)
         finally:
+            self._away_s += time.monotonic() - now
             found.set()
             telling.join()
 
@@ -248,11 +249,11 @@ class Link:
                 if self._since is None and not self.closed:
                     self._listener.away(time.monotonic() - began)
 
-    def _look(self, why: ClusterError) -> None:
+    def _look(self, began: float, why: ClusterError) -> None:
         while not self.closed:
             self._closing.wait(self._pause_s * random.uniform(0.5, 1.5))
             self._pause_s = min(max(FIRST_PAUSE_S, 2 * self._pause_s), LONGEST_PAUSE_S)
-            away_s = time.monotonic() - self._began
+            away_s = self._away_s + time.monotonic() - began
             if self._supervised is not None and not self._supervised():
                 raise why
             if away_s > self._lease_s:

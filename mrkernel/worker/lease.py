@@ -38,6 +38,10 @@ class Lease:
         self._pause = FIRST_PAUSE_S
         self._longest = max(FIRST_PAUSE_S, min(LONGEST_PAUSE_S, seconds * LARGEST_PART))
 
+    def served(self, seconds: float) -> None:
+        """Count as no part of the search that a manager was there for a moment."""
+        self._end += seconds
+
     def pause(self, now: float) -> float | None:
         """Return the seconds to wait before the next look; None: the lease is over."""
         if now >= self._end:

@@ -244,6 +244,8 @@ class WorkerServer:
             before, steady = steady, now - began >= STEADY_S
             if before or steady:
                 lease = Lease(self._lease_s, now, self._chance)
+            else:
+                lease.served(now - began)
             # Who hangs up at once, again and again, was not found: the search goes on.
             pause = 0.0 if steady else lease.pause(now)
             if pause is None:

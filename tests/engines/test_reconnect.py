@@ -338,6 +338,22 @@ def test_a_manager_that_always_hangs_up_is_not_stormed_and_not_for_ever(
     held.close()
 
 
+def test_managers_that_live_short_but_come_back_at_once_are_not_away(manager: FakeManager) -> None:
+    """The lease is for the time without one, not since one lived for long."""
+    held = Client(manager, lease_s=1.0)
+    job = held.submit()
+    assert manager._listening is not None
+    peer, began = held.peer, time.monotonic()
+    while time.monotonic() - began < 2.5:
+        time.sleep(0.5)  # a life
+        peer.close()
+        peer = manager.accept(start=2)
+    assert not held.client.closed
+    assert job.status == "running"
+    peer.close()
+    held.close()
+
+
 def test_where_nobody_would_start_it_again_it_is_not_looked_for(manager: FakeManager) -> None:
     lives = threading.Event()
     lives.set()

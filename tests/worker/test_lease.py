@@ -47,3 +47,15 @@ def test_workers_that_lose_their_manager_at_once_look_for_it_at_different_times(
 
 def test_a_lease_of_nothing_is_over() -> None:
     assert Lease(0.0, 5.0, No()).pause(5.0) is None
+
+
+def test_only_the_search_counts_when_managers_come_and_go() -> None:
+    """Thirty managers that live for most of a second each are not half a minute without one."""
+    now = 100.0
+    lease = Lease(2.0, now, No())
+    for _ in range(30):
+        lease.served(0.9)
+        now += 0.9
+        assert lease.pause(now) is not None
+        now += 0.01
+    assert lease.pause(now + 2.0) is None
