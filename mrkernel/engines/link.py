@@ -31,7 +31,7 @@ SUPERVISED_LEASE_S = 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0
 #: A connection that lived less long was of no use: what follows belongs to the same search, or a
 #: manager that hangs up on us each time would be looked for without a pause and without an end.
-USEFUL_S = 1.0
+USEFUL_S = 0.25
 #: How often those who wait are told that it is still away; a moment is not worth a word.
 TELL_S = 0.2
 #: A manager whose host was silent for so long is lost: its network, or its power, is gone.

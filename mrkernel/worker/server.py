@@ -95,7 +95,7 @@ LEASE_S = 30.0
 #: Seconds between two looks at runners that are at work.
 WEIGH_S = 0.1
 #: A manager that hangs up sooner, more than once, counts as not found.
-STEADY_S = 1.0
+STEADY_S = 0.25
 #: Listening there, a worker tells the address at which its manager sees it.
 _EVERYWHERE = ("0.0.0.0", "::")
 #: Seconds that killed runners get to disappear before the next manager is looked for anyway.
