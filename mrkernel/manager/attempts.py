@@ -201,7 +201,6 @@ class Attempts:
         advance(task, TASK_TRANSITIONS, TaskTrigger.FINISHED, now, store)
         task.attempts = max(task.attempts, message.attempt)
         task.winner, task.holder, task.origin = message.attempt, store, JobId("")
-        job.shelves = None
         job.skipped += len(message.bad) - len(task.bad)
         task.finished, task.finished_at, task.used_digest = message, now, 0
         task.output, task.part = message.output, message.part
@@ -209,6 +208,7 @@ class Attempts:
             job.holders[store] += 1
         job.moved_at = now
         if task.is_map:
+            job.shelves = None
             job.mean_map_s = smooth(job.mean_map_s, message.seconds)
             job.maps_left -= 1
         else:

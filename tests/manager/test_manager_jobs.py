@@ -101,6 +101,20 @@ def test_runs_without_anything_for_a_partition_are_left_out(desk: Desk) -> None:
     assert sources == {"reduce-0": [("w1", ((0, 1),))], "reduce-1": []}
 
 
+def test_what_reduces_read_is_gathered_once_for_all_of_them(desk: Desk) -> None:
+    """Anew for each of them it was most of what a task cost the manager of a few workers."""
+    desk.join()
+    desk.submit(maps=1, reduces=3)
+    started = [
+        desk.finish("w1", "map-0", sizes=(1, 1, 1)),
+        desk.finish("w1", "reduce-0"),
+        desk.finish("w1", "reduce-1"),
+    ]
+    sources = [source for out in started for start in sent(out, Start) for source in start.sources]
+    assert len(sources) == 3
+    assert sources[0] is sources[1] is sources[2]
+
+
 @pytest.mark.fault(46)
 def test_a_job_without_input(desk: Desk) -> None:
     desk.join()
