@@ -139,15 +139,18 @@ class Backups:
                 return
 
     def _start(self, job: Job, task: Task, now: float) -> bool:
-        """Start a backup on a worker with a free slot that has no attempt of the task."""
+        """Start a backup on a worker with a free slot that has not had the task yet.
+
+        Where the task failed it would only fail again, and be counted as another failure.
+        """
         if not task.is_map and (job.maps_left or self._outputs.wait_for_a_keeper(job)):
             return False  # what it would read is not all there
-        here = {running.worker for running in task.running.values()}
+        tried = task.failed_on.union(running.worker for running in task.running.values())
         worker = choose_worker(
-            [w for w in self._books.workers.values() if w.id not in here],
+            [w for w in self._books.workers.values() if w.id not in tried],
             load=lambda w: w.pace * (1 + w.load),
             room=_free_slots,
-            avoided=lambda w: w.id in task.failed_on or w.pace > SLOW,
+            against=lambda w: (w.pace > SLOW,),
         )
         if worker is None:
             return False

@@ -53,31 +53,19 @@ def choose_worker(
     workers: Collection[W],
     load: Callable[[W], float],
     room: Callable[[W], int],
-    avoided: Callable[[W], bool],
+    against: Callable[[W], tuple[bool, ...]],
 ) -> W | None:
     """Return the least loaded worker that has room, or None.
 
-    A worker where the task failed before is taken only when no other could ever run it: when all
-    that have room are such, and no untried one exists at all.
+    Only those that least speaks against are looked at, if they have room or not: a task waits for
+    the one worker where it has not failed yet.
 
     Args:
         load: attempts it has, per slot.
         room: how many more it may be handed; <= 0 means none.
-        avoided: whether this task failed on it before.
+        against: what speaks against it, worst first: that the task failed there, that it is slow.
     """
-    best: W | None = None
-    best_load = float("inf")
-    fallback: W | None = None
-    fallback_load = float("inf")
-    for worker in workers:
-        if room(worker) <= 0:
-            continue
-        weight = load(worker)
-        if avoided(worker):
-            if weight < fallback_load:
-                fallback, fallback_load = worker, weight
-        elif weight < best_load:
-            best, best_load = worker, weight
-    if best is None and fallback is not None and all(map(avoided, workers)):
-        return fallback
-    return best
+    objections = [(against(worker), worker) for worker in workers]
+    least = min((objection for objection, _ in objections), default=())
+    suited = (worker for objection, worker in objections if objection == least and room(worker) > 0)
+    return min(suited, key=load, default=None)

@@ -97,12 +97,12 @@ class Scheduler:
         return started
 
     def _choose(self, task: Task, ahead: int, waiting: int, quick: int) -> Worker | None:
-        """Return the least loaded worker that suits a task; None: none has room."""
+        """Return the least loaded worker of those that suit a task best; None: none has room."""
         return choose_worker(
             self._books.workers.values(),
             load=_load,
             room=lambda worker: _room(worker, ahead),
-            avoided=lambda worker: worker.id in task.failed_on or _lags(worker, waiting, quick),
+            against=lambda worker: (worker.id in task.failed_on, _lags(worker, waiting, quick)),
         )
 
     def _quick_slots(self, job: Job, now: float) -> int:

@@ -80,6 +80,17 @@ def test_who_waits_for_a_worker_lets_others_have_the_slot_meanwhile(
     assert len(backups(desk)) == 1
 
 
+def test_where_the_task_failed_is_no_place_for_a_backup(desk: Desk) -> None:
+    """It would crash there again while w2 starts a runner, and have failed twice on w1 alone."""
+    two_workers(desk)
+    desk.submit(maps=2)
+    desk.finish("w2", "map-1")
+    desk.fail("w1", "map-0", "crash")
+    assert desk.running() == {"w1": [], "w2": ["map-0"]}
+    desk.silence(2.0, "w1")
+    assert backups(desk) == []
+
+
 def test_who_speaks_again_in_time_gets_none(desk: Desk) -> None:
     two_workers(desk)
     desk.submit(maps=3)

@@ -24,10 +24,18 @@ def test_the_mean_moves_towards_what_was_seen() -> None:
     assert mean == pytest.approx(0.001, rel=0.1)
 
 
+FAILED, SLOW = (True, False), (False, True)
+
+
 def choose(
-    loads: dict[str, float], room: dict[str, int], avoided: tuple[str, ...] = ()
+    loads: dict[str, float], room: dict[str, int], **against: tuple[bool, bool]
 ) -> str | None:
-    return choose_worker(loads, loads.__getitem__, room.__getitem__, avoided.__contains__)
+    return choose_worker(
+        loads,
+        load=loads.__getitem__,
+        room=room.__getitem__,
+        against=lambda worker: against.get(worker, (False, False)),
+    )
 
 
 def test_the_least_loaded_with_room_is_taken() -> None:
@@ -39,7 +47,9 @@ def test_the_least_loaded_with_room_is_taken() -> None:
 
 def test_where_it_failed_is_only_the_last_resort() -> None:
     loads, free = {"a": 0.0, "b": 5.0}, {"a": 1, "b": 1}
-    assert choose(loads, free, ("a",)) == "b"
-    assert choose(loads, {"a": 1, "b": 0}, ("a",)) is None  # it waits for b
-    assert choose(loads, free, ("a", "b")) == "a"
-    assert choose(loads, {"a": 0, "b": 1}, ("a", "b")) == "b"
+    assert choose(loads, free, a=FAILED) == "b"
+    assert choose(loads, {"a": 1, "b": 0}, a=FAILED) is None  # it waits for b
+    assert choose(loads, free, a=FAILED, b=FAILED) == "a"
+    assert choose(loads, {"a": 0, "b": 1}, a=FAILED, b=FAILED) == "b"
+    assert choose(loads, free, a=FAILED, b=SLOW) == "b"
+    assert choose(loads, {"a": 1, "b": 0}, a=FAILED, b=SLOW) is None

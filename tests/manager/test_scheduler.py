@@ -127,6 +127,11 @@ def test_a_slow_worker_works_when_it_is_alone(desk: Desk) -> None:
     assert desk.starts(desk.lose("w2")) == [("w1", "map-4", 2)]
 
 
+def test_a_slow_worker_is_better_than_one_where_the_task_failed(desk: Desk) -> None:
+    one_is_slow(desk, maps=8)
+    assert ("w1", "map-4", 2) in desk.starts(desk.fail("w2", "map-4"))
+
+
 def test_who_was_slow_may_be_quick_again(desk: Desk) -> None:
     one_is_slow(desk, maps=60)
     for _ in range(4):
