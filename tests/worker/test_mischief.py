@@ -102,13 +102,13 @@ def test_freeze_stands_still_and_wakes_up(bench: Bench) -> None:
         (runner,) = await eventually(bench.runners)
         family = [psutil.Process(register.pid), psutil.Process(runner.ppid()), runner]
         began = time.monotonic()
-        peer.say(Disturb("freeze", 0.5))
+        peer.say(Disturb("freeze", 2.0))
         for process in family:
             await eventually(lambda p=process: p.status() == psutil.STATUS_STOPPED)  # type: ignore[misc]
         alarms = [p for p in family[0].children() if p.pid != family[1].pid]
         said = len(peer.heard)
         await peer.until(lambda: len(peer.heard) > said)
-        assert 0.4 < time.monotonic() - began < 5.0
+        assert 1.9 < time.monotonic() - began < 8.0
         for process in family:
             await eventually(lambda p=process: p.status() != psutil.STATUS_STOPPED)  # type: ignore[misc]
         assert len(alarms) == 1
