@@ -97,7 +97,7 @@ class ClusterView(WorkersDraft):
         for name, worker in self._workers.items():
             for key in [key for key in worker.running if key[0] == event.job]:
                 del worker.running[key]
-                self._touched["workers"][name] = None
+                self._touched["workers"].note(name)
         self._over = {key for key in self._over if key[0] != event.job}
 
     def _job_forgotten(self, event: ev.JobForgotten) -> None:
