@@ -21,13 +21,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from html import escape
-from pathlib import Path
 from typing import Any, Protocol
 
 import anywidget
 import traitlets
 
-import mrkernel.monitor
+from mrkernel.monitor.browser_module import STATIC, browser_module
 from mrkernel.monitor.picture import Json
 from mrkernel.monitor.text import (
     PHASES,
@@ -43,7 +42,6 @@ from mrkernel.monitor.text import (
     worker_text,
 )
 
-_STATIC = Path(mrkernel.monitor.__file__).parent / "static"
 _logger = logging.getLogger("mrkernel.jupyter")
 
 #: Bytes of the static twin that a saved notebook keeps of one view.
@@ -158,8 +156,8 @@ class _PictureWidget(anywidget.AnyWidget):
         picture: to begin with, fresher than the source's, which may lag by a tenth of a second.
     """
 
-    _esm = _STATIC / "view.js"
-    _css = _STATIC / "view.css"
+    _esm = browser_module()
+    _css = STATIC / "view.css"
 
     snapshot = traitlets.Dict().tag(sync=True)
     save_view = traitlets.Enum(("full", "summary", "none"), default_value="full").tag(sync=True)

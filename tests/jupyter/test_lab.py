@@ -225,7 +225,7 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     assert seen == sorted(seen)
     assert lab.cell(3).locator(".jp-InputPrompt").inner_text() == "[*]:"
     assert job.get_attribute("data-state") == "running"
-    assert job.locator(".mrk-table").is_hidden()
+    assert job.locator(".mrk-workers").is_hidden()
     height = job.bounding_box()["height"]
     assert 100 <= height <= 140
     # So does the table of an earlier cell.
@@ -234,13 +234,13 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
 
     # A death opens the view: who died, and what became of its tasks.
     dead = kill_a_worker()
-    row = job.locator("tr[data-state=dead]")
+    row = job.locator(".mrk-worker[data-state=dead]")
     row.wait_for()
-    assert row.locator("th").inner_text() == f"{dead} dead"
+    assert row.locator(".mrk-who").inner_text().split() == [dead, "dead"]
     assert "1 worker lost" in job.locator(".mrk-loss").inner_text()
     job.locator("li[data-level=error]", has_text=f"{dead} was killed").wait_for()
-    assert "was killed (SIGKILL)" in row.locator(".mrk-now").inner_text()
-    workers.locator("tr[data-state=dead]").wait_for()
+    assert "was killed (SIGKILL)" in row.locator(".mrk-note").inner_text()
+    workers.locator(".mrk-worker[data-state=dead]").wait_for()
     lab.pictures("dying", job)
     assert job.get_attribute("data-state") == "running"
     (lab.folder / "go").touch()
@@ -248,7 +248,7 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     # The end is one line above the result; behind it is the whole story.
     lab.ended(3)
     output = lab.cell(3).locator(".jp-OutputArea-output")
-    summary = output.locator("summary")
+    summary = output.locator("summary:not(.mrk *)")
     summary.wait_for()
     assert summary.inner_text().startswith("squares ✓ ")
     assert "1 worker lost" in summary.inner_text()
@@ -267,13 +267,13 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     assert workers.locator(".mrk-name").inner_text() == "3 workers"
     assert workers.locator(".mrk-loss").inner_text() == "1 lost"
     again = kill_a_worker()
-    workers.locator(f"tr[data-state=dead] :text-is('{again}')").wait_for()
+    workers.locator(f".mrk-worker[data-state=dead] :text-is('{again}')").wait_for()
     workers.locator(".mrk-loss", has_text="2 lost").wait_for()
 
     # A failed job: one line, and the sentence in red below it.
     lab.run(4)
     lab.ended(4)
-    failed = lab.cell(4).locator("summary")
+    failed = lab.cell(4).locator("summary:not(.mrk *)")
     failed.wait_for()
     assert failed.inner_text().startswith("wrong ✗ failed after")
     red = lab.cell(4).locator(".jp-OutputArea-output", has_text="TaskFailedError").inner_text()
