@@ -339,7 +339,8 @@ def _worker_main(cluster: _Cluster, slots: int) -> int:
     for descriptor in cluster.exits:
         os.close(descriptor)
     directory = cluster.directory / f"worker-{cluster.workers_started}"
-    return worker_main(WorkerConfig((address[0], address[1]), cluster.token, slots, directory))
+    manager = (address[0], address[1])
+    return worker_main(WorkerConfig(manager, cluster.token, slots, directory, supervised=True))
 
 
 # --- the end ----------------------------------------------------------------------------------

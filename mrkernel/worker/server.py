@@ -13,7 +13,6 @@ import logging
 import os
 import random
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -27,7 +26,7 @@ import msgspec
 
 from mrkernel.data.host import host_id
 from mrkernel.data.splits import MemorySplit
-from mrkernel.errors import MRKernelError
+from mrkernel.errors import ManagerUnreachableError, MRKernelError
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.messages import (
@@ -83,7 +82,7 @@ from mrkernel.worker.state import (
     Weighed,
     WorkerState,
 )
-from mrkernel.worker.stores import Stores, take_lock, unwanted
+from mrkernel.worker.stores import Stores, delete_directory, take_lock, unwanted
 from mrkernel.worker.task_runner import RunnerHome, run_tasks, warm_up
 
 logger = logging.getLogger("mrkernel.worker")
@@ -94,6 +93,8 @@ BACKGROUND = 10
 LEASE_S = 30.0
 #: Seconds between two looks at runners that are at work.
 WEIGH_S = 0.1
+#: A manager that hangs up sooner, more than once, counts as not found.
+STEADY_S = 1.0
 #: Listening there, a worker tells the address at which its manager sees it.
 _EVERYWHERE = ("0.0.0.0", "::")
 #: Seconds that killed runners get to disappear before the next manager is looked for anyway.
@@ -108,10 +109,12 @@ class WorkerConfig:
         manager: its address.
         token: the cluster's secret.
         slots: runners it keeps.
-        directory: its own, made and removed by it; runs and blobs lie here.
+        directory: its own, made by it, and removed; runs and blobs lie here.
         host, port: where it serves its runs; port 0 = any free one; host "0.0.0.0" = everywhere.
         lease_s: how long it looks for a manager, unless that says otherwise.
         always_fetch: read runs over TCP even from this host, as between hosts.
+        supervised: whoever started it removes ``directory`` in the end. Then it stays when this
+            worker does not: another one of the cluster serves what is in it.
     """
 
     manager: tuple[str, int]
@@ -122,6 +125,7 @@ class WorkerConfig:
     port: int = 0
     lease_s: float = LEASE_S
     always_fetch: bool = False
+    supervised: bool = False
 
 
 def python_version() -> str:
@@ -138,7 +142,8 @@ def main(config: WorkerConfig) -> int:
     try:
         return asyncio.run(_run(config, template))
     finally:
-        shutil.rmtree(config.directory, ignore_errors=True)
+        if not config.supervised:
+            delete_directory(config.directory)
         os.close(lock)
 
 
@@ -217,23 +222,38 @@ class WorkerServer:
             self._runs.stop()
             if self._connection is not None:
                 self._connection.close()
-            self._stores.delete_all()
+            if not self._config.supervised:
+                self._stores.delete_all()
 
     # --- managers ---------------------------------------------------------------------------------
 
     async def _serve_managers(self) -> int:
+        lease, steady = Lease(self._lease_s, time.monotonic(), self._chance), True
         while True:
             found = await find_manager(
                 self._config.manager,
                 self._config.token,
-                Lease(self._lease_s, time.monotonic(), self._chance),
+                lease,
                 again=self._registered is not None,
             )
+            began = time.monotonic()
             status = await self._serve_one(found)
             if status is not None:
                 return status
-            logger.warning("the manager is gone (%s); looking for it", found.connection.ended)
+            now, ended = time.monotonic(), found.connection.ended
+            before, steady = steady, now - began >= STEADY_S
+            if before or steady:
+                lease = Lease(self._lease_s, now, self._chance)
+            # Who hangs up at once, again and again, was not found: the search goes on.
+            pause = 0.0 if steady else lease.pause(now)
+            if pause is None:
+                host, port = self._config.manager
+                raise ManagerUnreachableError(
+                    f"the manager at {host}:{port} hangs up each time ({ended}): its log says why"
+                )
+            logger.warning("the manager is gone (%s); looking for it", ended)
             await self._start_anew()
+            await asyncio.sleep(pause)
 
     async def _serve_one(self, found: Found) -> int | None:
         """Obey one manager until its connection ends; an exit status when told to retire."""

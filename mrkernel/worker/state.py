@@ -177,7 +177,7 @@ class Slot:
     up: bool = False
     killing: bool = False  #: a kill is under way: nothing it still says counts
     held: deque[Start] = field(default_factory=deque)
-    told: set[JobId] = field(default_factory=set)  #: jobs its runner knows
+    told: JobId | None = None  #: the job its runner knows: the last one it was told of
     ended: int = 0  #: attempts that its runner has behind it
     seen: RunnerProgress | None = None  #: when last looked at
     since: float = 0.0  #: when ``seen`` last changed
@@ -299,7 +299,8 @@ class WorkerState:
                 if not runs_only:
                     self.jobs.pop(job, None)
                     for slot in self.slots:
-                        slot.told.discard(job)
+                        if slot.told == job:
+                            slot.told = None
                 self.gathers.forget(message)
                 self.reports.forget(job, runs_only)
                 self._out.append(Delete(job, blobs, runs_only))
@@ -382,8 +383,8 @@ class WorkerState:
                 held = slot.held
                 while line and len(held) < fair:
                     start = line.popleft()
-                    if start.job not in slot.told:
-                        slot.told.add(start.job)
+                    if start.job != slot.told:
+                        slot.told = start.job
                         self._out.append(Order(index, self.jobs[start.job]))
                     if not held:
                         slot.since = now

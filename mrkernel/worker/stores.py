@@ -191,10 +191,21 @@ def _delete_job(folders: Sequence[Path], runs_only: bool) -> None:
             path.unlink(missing_ok=True)
 
 
+def delete_directory(directory: Path) -> None:
+    """Delete a worker's directory, its lock last.
+
+    Without its lock, what is left when we are killed meanwhile would be taken for that of a version
+    which knew of no locks, and stay for a week.
+    """
+    for folder in directory.glob("*/"):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 def delete_directories(directories: Sequence[Path]) -> None:
     """Delete directories of workers, each with the folder around it if that was its alone."""
     for directory in directories:
-        shutil.rmtree(directory, ignore_errors=True)
+        delete_directory(directory)
         # ``mrkernel worker`` has its directory in one of its own, which is empty now.
         with contextlib.suppress(OSError):
             directory.parent.rmdir()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mrkernel.errors import JobSpecError, SecurityError
+from mrkernel.errors import CorruptRunError, JobSpecError, SecurityError
 from mrkernel.ids import JobId
 from mrkernel.job.failure import Failure, UserCodeError
 from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder
@@ -126,13 +126,13 @@ class _TaskRunner:
         self._home = home
         self._progress = progress
         self._peak = PeakMemory()
-        self._infos: dict[JobId, JobInfo] = {}
+        self._info: JobInfo | None = None  # of one job: its functions may be large
         self._current: JobContext | None = None
         self._shares: dict[tuple[int, int], tuple[Read, RunIndex]] = {}  # of other hosts' runs
 
     def obey(self, message: JobInfo | Start) -> Finished | Failed | FetchFailed | None:
         if isinstance(message, JobInfo):
-            self._infos[message.job] = message
+            self._info = message
             return None
         self._peak.begin()
         try:
@@ -147,8 +147,15 @@ class _TaskRunner:
         except UserCodeError as error:
             return Failed(message.job, message.task, message.attempt, error.failure)
         except JobSpecError as error:
-            # InputError among them: the input or the functions, which no other worker mends.
-            failure = Failure(kind="input", sentence=str(error), error_type=type(error).__name__)
+            # InputError among them: the input or the functions, which no other worker mends,
+            # unless it has a module that is missing here.
+            cause = error.__cause__
+            missing = isinstance(cause, ModuleNotFoundError)
+            failure = Failure(
+                kind="environment" if missing else "input",
+                sentence=str(error),
+                error_type=type(cause if missing else error).__name__,
+            )
             return Failed(message.job, message.task, message.attempt, failure)
         except FetchError as error:
             return FetchFailed(
@@ -165,7 +172,7 @@ class _TaskRunner:
             # Ours, not the user's: his exceptions come as UserCodeError. A full or broken disk.
             failure = disk_failure(error, self._home.directory)
             return Failed(message.job, message.task, message.attempt, failure)
-        except SecurityError as error:
+        except (SecurityError, CorruptRunError) as error:  # its own spill: a bad disk
             sentence = f"the worker could not write or read its files: {error}"
             kind = type(error).__name__
             failure = Failure(kind="environment", sentence=sentence, error_type=kind)
@@ -176,7 +183,9 @@ class _TaskRunner:
         if self._current is None or self._current.job != job:
             from mrkernel.job.functions import unpack
 
-            info = self._infos[job]
+            info = self._info
+            assert info is not None
+            assert info.job == job
             packed = info.functions
             functions = unpack(self._read_blob(info.spec.functions) if packed is None else packed)
             self._current = JobContext(

@@ -37,9 +37,15 @@ RunnerMain = Callable[[socket.socket, int], None]
 _PR_SET_PDEATHSIG = 1
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent ends (Linux; elsewhere a no-op)."""
+def die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when its parent ends (elsewhere than on Linux a no-op).
+
+    Args:
+        parent: its process, as it knew itself before the fork: it may have ended since.
+    """
     _hear_of_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it died before we asked
 
 
 def _hear_of_parent(number: int) -> None:
@@ -81,6 +87,7 @@ def run_template(control: socket.socket, warm_up: Callable[[], None], main: Runn
                 for pid in slots:
                     kill_group(pid)
                 os._exit(0)
+            template = os.getpid()
             pid = os.fork()
             if pid == 0:
                 selector.close()
@@ -88,7 +95,7 @@ def run_template(control: socket.socket, warm_up: Callable[[], None], main: Runn
                 for descriptor in (wake_read, wake_write):
                     os.close(descriptor)
                 control.close()
-                _become_runner(descriptors, main)
+                _become_runner(template, descriptors, main)
             with contextlib.suppress(OSError):  # the child may have done it, or be gone
                 os.setpgid(pid, pid)
             for descriptor in descriptors:
@@ -134,7 +141,7 @@ def _report(
         control.sendall(REPORT.pack(what, slot, pid, status, peak))
 
 
-def _become_runner(descriptors: list[int], main: RunnerMain) -> NoReturn:
+def _become_runner(template: int, descriptors: list[int], main: RunnerMain) -> NoReturn:
     """In the child: cut every tie with the template, then live a runner's life."""
     import faulthandler
     import resource
@@ -142,7 +149,7 @@ def _become_runner(descriptors: list[int], main: RunnerMain) -> NoReturn:
     status = 1
     try:
         os.setpgid(0, 0)
-        die_with_parent()
+        die_with_parent(template)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         conversation, output, cell = descriptors
         null = os.open(os.devnull, os.O_RDONLY)

@@ -93,6 +93,32 @@ def test_runs_of_a_dead_worker_are_adopted_served_and_deleted(bench: Bench) -> N
     assert not (bench.root / "two").exists()
 
 
+@pytest.mark.fault(13)
+def test_a_supervised_worker_that_is_told_to_end_leaves_its_runs_to_others(bench: Bench) -> None:
+    bench.start("one", supervised=True)
+    bench.start("two", supervised=True)
+    third = bench.root / "three"
+
+    async def test(manager: Manager) -> None:
+        some, a = await manager.worker("w1", report_s=0.01)
+        other, b = await manager.worker("w2", report_s=0.01)
+        await finish_a_map(bench, some)
+        data = await asyncio.to_thread(read, a, "j1/map-0.1.run")
+        (third / "j1").mkdir(parents=True)
+        os.close(take_lock(third))
+        some.say(Adopt(str(third), (JobId("j1"),)))
+        await some.hear(Beat, some.count(Beat) + 2)
+        os.kill(a.pid, signal.SIGTERM)
+        assert bench.wait(Path(a.directory).name) == 0
+        other.say(Adopt(a.directory, (JobId("j1"),)), Adopt(str(third), (JobId("j1"),)))
+        await other.hear(Beat, other.count(Beat) + 2)
+        assert await asyncio.to_thread(read, b, "j1/map-0.1.run") == data
+        other.say(Disown(a.directory, delete=True), Disown(str(third), delete=True))
+        await eventually(lambda: not Path(a.directory).exists() and not third.exists())
+
+    play(bench, test)
+
+
 @pytest.mark.fault(5)
 def test_a_store_whose_owner_is_back_is_let_alone(bench: Bench) -> None:
     bench.start()

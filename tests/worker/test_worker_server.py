@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import socket
@@ -212,6 +213,27 @@ def test_the_lease_is_the_managers_word_and_then_all_is_gone(bench: Bench) -> No
     play(bench, test)
     assert bench.wait() == 70
     assert "no manager answers at" in bench.log()
+
+
+def test_a_manager_that_hangs_up_each_time_is_not_found(bench: Bench) -> None:
+    bench.start(lease_s=3600.0)
+
+    async def test(manager: Manager) -> None:
+        for number in range(1, 1000):
+            peer, register = await manager.worker(f"w{number}", lease_s=0.3)
+            assert register.previous == (f"w{number - 1}" if number > 1 else "")
+            await peer.hang_up()
+            if not (bench.root / "one").exists():
+                break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await eventually(lambda: manager._peers.qsize())
+                    continue
+            break
+
+    play(bench, test)
+    assert bench.wait() == 70
+    assert "hangs up each time" in bench.log()
 
 
 def test_a_manager_that_does_not_know_the_token_is_not_the_one_that_was_lost(bench: Bench) -> None:

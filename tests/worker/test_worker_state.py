@@ -25,13 +25,16 @@ from mrkernel.worker.state import (
     Delete,
     Discard,
     Fork,
+    FromManager,
     Instruction,
     Kill,
     Order,
     RunnerDied,
     RunnerProgress,
+    RunnerSaid,
     RunnerUp,
     Say,
+    WorkerState,
 )
 
 # --- the usual way --------------------------------------------------------------------------------
@@ -66,6 +69,34 @@ def test_a_long_line_is_handed_out_in_bulk_with_a_bound() -> None:
     held = [len(slot.held) for slot in bench.state.slots]
     assert held == [PIPELINE, PIPELINE]
     assert len(bench.state.line) == 100 - 2 * PIPELINE
+
+
+def test_what_comes_together_is_handed_out_together() -> None:
+    state = WorkerState(2)
+    state.turn([RunnerUp(0), RunnerUp(1)], 0.0)
+    messages = [info(), *[start(n) for n in range(6)]]
+    out = state.turn(map(FromManager, messages), 0.0)
+    state.validate()
+    orders = [(o.slot, o.message) for o in out if isinstance(o, Order)]
+    of_slot = [[m for slot, m in orders if slot == each] for each in (0, 1)]
+    assert of_slot == [[info(), start(0), start(2)], [info(), start(1), start(3)]]
+    done = [RunnerSaid(0, finished(0)), RunnerSaid(0, finished(2))]
+    assert state.turn(done, 1.0) == [Say(finished(0)), Say(finished(2)), Order(0, start(4))]
+    state.validate()
+
+
+def test_a_runner_knows_one_job_and_is_told_again_of_another() -> None:
+    bench = Bench(slots=1)
+    given = []
+    for number, job in enumerate(("j1", "j2", "j2", "j1")):
+        out = bench.hear(info(job), start(number, job))
+        out += bench.said(0, finished(number, job))
+        given += [i.message for i in out if isinstance(i, Order)]
+    assert given == [
+        *(info("j1"), start(0, "j1")),
+        *(info("j2"), start(1, "j2"), start(2, "j2")),
+        *(info("j1"), start(3, "j1")),
+    ]
 
 
 def test_a_failure_is_passed_on_as_it_came() -> None:
