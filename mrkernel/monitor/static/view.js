@@ -52,6 +52,11 @@ class View {
     this.put();
   }
 
+  // What is offered beside the picture has changed.
+  redraw() {
+    if (this.picture) this.put();
+  }
+
   // After a gap the picture stands until the next snapshot.
   delta(delta) {
     if (!this.picture || delta.seq <= this.picture.seq) return true;
@@ -109,7 +114,8 @@ class View {
  * Draw what a source tells into an element. Returns a function that takes it away again.
  *
  * `source.subscribe(hear)` returns how to unsubscribe and calls `hear` with `{snapshot}` or
- * `{delta}`; `source.resync()`, if there is one, is called when a delta was missed.
+ * `{delta}`, and with `{offers: true}` when its actions or its note changed; `source.resync()`, if
+ * there is one, is called when a delta was missed.
  *
  * What can be done from here: `source.actions`, names of "cancel", "add-worker", "retire", "kill",
  * done by `source.act(name, {worker})`, which may return a promise. Without them no button is drawn,
@@ -120,6 +126,7 @@ export function mount(el, source) {
   const view = new View(el, source);
   const leave = source.subscribe((payload) => {
     if (payload.snapshot) view.snapshot(payload.snapshot);
+    else if (payload.offers) view.redraw();
     else if (payload.delta && !view.delta(payload.delta)) source.resync?.();
   });
   return () => {
@@ -130,25 +137,39 @@ export function mount(el, source) {
 
 /**
  * anywidget: the trait `snapshot` is a whole picture now and then, messages carry the deltas. The
- * traits `actions` and `note`, if there are such, are those of a source; what is done here is sent
- * as `{act, worker}`.
+ * traits `actions` and `note` are those of a source; what is done here is sent as
+ * `{act, worker, offer, ticket}`, and answered by `{acted: ticket, refused}`.
  */
 function render({ model, el }) {
+  const asked = new Map(); // ticket → how to answer who pressed
+  let tickets = 0;
   const source = {
     subscribe(hear) {
       const onSnapshot = () => hear({ snapshot: model.get("snapshot") });
+      const onOffer = () => {
+        // A kernel that is busy now does not answer, and will not obey what was pressed before.
+        for (const { give } of asked.values()) give();
+        asked.clear();
+        hear({ offers: true });
+      };
       const onMessage = (message) => {
         if (message.snapshot) hear({ snapshot: message.snapshot });
         for (const delta of message.deltas ?? []) hear({ delta });
+        const waiting = asked.get(message.acted);
+        if (!waiting) return;
+        asked.delete(message.acted);
+        if (message.refused) waiting.refuse(new Error(message.refused));
+        else waiting.give();
       };
       onSnapshot();
       model.on("change:snapshot", onSnapshot);
+      model.on("change:offer", onOffer);
       model.on("msg:custom", onMessage);
       model.send({ views: 1 });
       return () => {
         model.off("change:snapshot", onSnapshot);
+        model.off("change:offer", onOffer);
         model.off("msg:custom", onMessage);
-        model.send({ views: -1 });
       };
     },
     get actions() {
@@ -158,7 +179,12 @@ function render({ model, el }) {
       return model.get("note") ?? "";
     },
     act(name, about) {
-      model.send({ act: name, ...about });
+      const ticket = `${Date.now()}-${(tickets += 1)}`; // other views of this model ask too
+      model.send({ act: name, offer: model.get("offer"), ticket, ...about });
+      return new Promise((give, refuse) => asked.set(ticket, { give, refuse }));
+    },
+    resync() {
+      model.send({ resync: true });
     },
   };
   return mount(el, source);
