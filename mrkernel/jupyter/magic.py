@@ -248,7 +248,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
     def _show(self, job: Job, printed: PrintedText, options: JobOptions, ending: ExitStack) -> None:
         """Show the job for as long as the cell runs, and how it was in the end."""
         if self._has_front_end and not options.quiet:
-            widget = self._widget(job, in_cell=True)
+            widget = self._widget(job, in_cell=True, deeds={"cancel": lambda _: job.cancel()})
             ending.callback(widget.settle)
             ending.callback(job.last_picture)
         ending.callback(lambda: _print(printed.take(last=True)))

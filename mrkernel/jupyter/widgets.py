@@ -7,14 +7,15 @@ asks for a whole picture; a kernel that is too busy to hear it sends one soon an
 
 What can be done from a view (cancel a job; add, retire or kill a worker) are its ``deeds``; the
 page draws a button for each name in the trait ``actions``, and sends ``{"act": name, "ticket": n}``
-back. While a cell runs the kernel hears nothing, and a press would be obeyed when nobody expects it
-any more: then there are no buttons.
+back. While a cell runs most kernels hear nothing, and a press would be obeyed when nobody expects
+it any more: then there are no buttons, but for a page that is heard all the same (``pages``).
 
 At the end of a job its output becomes the *static twin*: see ``twin``.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 import anywidget
 import traitlets
 
+from mrkernel.jupyter import pages
 from mrkernel.jupyter.busy import kernel_busy
 from mrkernel.jupyter.refresher import Keyframes, refresher
 from mrkernel.jupyter.twin import cluster_html, job_html, job_text, trimmed
@@ -71,6 +73,8 @@ class _PictureWidget(anywidget.AnyWidget):
     save_view = traitlets.Enum(("full", "summary", "none"), default_value="full").tag(sync=True)
     actions = traitlets.List(traitlets.Unicode()).tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)
+    #: Under this name a page's own line asks for the view.
+    name_of_view = traitlets.Unicode().tag(sync=True)
     #: Which offer of buttons this is: a press that belongs to an earlier one comes too late.
     offer = traitlets.Int(0).tag(sync=True)
 
@@ -84,10 +88,12 @@ class _PictureWidget(anywidget.AnyWidget):
         **traits: Any,
     ) -> None:
         self._deeds = dict(deeds or {})
+        self._lines: set[Any] = set()  #: of its pages, heard while a cell runs, too
         super().__init__(
             save_view=save_view,
             snapshot=picture or source.snapshot(),
             actions=list(self._deeds),
+            name_of_view=secrets.token_hex(8),
             **traits,
         )
         self.source = source
@@ -100,6 +106,7 @@ class _PictureWidget(anywidget.AnyWidget):
         self._handle: Any = None
         self.on_msg(self._heard)
         refresher.add(self)
+        pages.know(self)
 
     def feed(self, now: float) -> bool:
         """Send what changed since the last time; called by the refresher.
@@ -110,7 +117,7 @@ class _PictureWidget(anywidget.AnyWidget):
         with self._feeding:
             if self.over:
                 return False
-            offered = self._offer(not kernel_busy)
+            offered = self._offer(self._able)
             return self._feed(now) or offered
 
     def _feed(self, now: float) -> bool:
@@ -168,19 +175,37 @@ class _PictureWidget(anywidget.AnyWidget):
         """The newest picture as HTML that needs neither style nor script."""
         raise NotImplementedError
 
+    @property
+    def _unable_note(self) -> str:
+        """What stands in the buttons' place where they would not work."""
+        return ""
+
     def _is_last(self, picture: Json) -> bool:
         return picture.get("ended") is not None
+
+    def heard_on(self, line: Any, *, always: bool) -> None:
+        """A page has opened a line of its own; ``always``: it is heard while a cell runs, too."""
+        line.on_msg(lambda message: self._heard(self, message["content"]["data"], None))
+        if always:
+            self._lines.add(line)
+            line.on_close(lambda _: self._lines.discard(line))
+        refresher.wake()
+
+    @property
+    def _able(self) -> bool:
+        """Whether what is pressed now would be heard now."""
+        return bool(self._lines) or not kernel_busy
 
     def _offer(self, able: bool) -> bool:
         """Offer the buttons, or take them away; whether that changed anything."""
         actions = list(self._deeds) if able else []
-        if actions == self.actions:
+        note = "" if able or self.over else self._unable_note
+        if actions == self.actions and note == self.note:
             return False
         with self.hold_sync():
             self.actions = actions
+            self.note = note
             self.offer += 1
-            if "cancel" in self._deeds:
-                self.note = "" if able or self.over else BUSY_NOTE
         return True
 
     def _finish(self, picture: Json) -> None:
@@ -280,8 +305,9 @@ class JobWidget(_PictureWidget):
         self._in_cell = in_cell
         self._printed = printed
         self._prints = ""
-        note = STOP_NOTE if in_cell else ""
-        super().__init__(source, note=note, **others)
+        super().__init__(source, **others)
+        if in_cell:
+            self._offer(self._able)
 
     def text(self) -> str:
         """The job as plain text: one line, or with bars, workers, timeline and events."""
@@ -290,6 +316,16 @@ class JobWidget(_PictureWidget):
     def twin(self) -> str:
         """The job as HTML that needs neither style nor script."""
         return job_html(self._picture, self.save_view, self._prints, told=self._in_cell)
+
+    @property
+    def _able(self) -> bool:
+        return bool(self._lines) or (not self._in_cell and super()._able)
+
+    @property
+    def _unable_note(self) -> str:
+        if self._in_cell:
+            return STOP_NOTE
+        return BUSY_NOTE if "cancel" in self._deeds else ""
 
     def _finish(self, picture: Json) -> None:
         if self._printed is not None and self._is_last(picture):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mrkernel.ids import JobId, TaskId, WorkerId
-from mrkernel.jupyter import widgets
+from mrkernel.jupyter import pages, widgets
 from mrkernel.jupyter.busy import BUSY_AFTER_S, KernelBusy
 from mrkernel.jupyter.refresher import Refresher
 from mrkernel.jupyter.twin import TWIN_LIMIT
@@ -276,12 +276,34 @@ class Deeds:
 
         widget.send = send
 
+    def wait(self) -> None:
+        assert self._answered.acquire(timeout=5)
+
     def press(self, widget: Any, name: str, worker: str = "", offer: int | None = None) -> Any:
         offer = widget.offer if offer is None else offer
         content = {"act": name, "worker": worker, "offer": offer, "ticket": "7"}
         widget._handle_custom_msg(content, [])
-        assert self._answered.acquire(timeout=5)
+        self.wait()
         return self.answers[-1]
+
+
+class Line:
+    """A page's own line, at the kernel's end."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def on_msg(self, hear: Any) -> None:
+        self._hear = hear
+
+    def on_close(self, leave: Any) -> None:
+        self.leave = lambda: leave({})
+
+    def say(self, data: dict[str, Any]) -> None:
+        self._hear({"content": {"data": data}})
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def test_what_is_pressed_is_done_and_answered(stage: Stage) -> None:
@@ -324,8 +346,44 @@ def test_while_the_kernel_is_busy_no_button_is_shown_and_an_old_press_is_refused
 
 
 def test_a_cell_that_waits_for_its_job_says_how_to_stop_it(stage: Stage) -> None:
-    widget = JobWidget(stage.source, in_cell=True)
+    deeds = Deeds()
+    widget = JobWidget(stage.source, in_cell=True, deeds=deeds.map())
     assert (widget.actions, widget.note) == ([], STOP_NOTE)
+    assert not widget.feed(0.0)
+    assert widget.note == STOP_NOTE
+
+
+def test_a_page_that_is_heard_while_a_cell_runs_has_buttons_all_the_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = KernelBusy(lambda: 100.0)
+    monkeypatch.setattr(widgets, "kernel_busy", busy)
+    busy._since = 0.0
+    deeds = Deeds()
+    widget = JobWidget(stage.source, in_cell=True, deeds=deeds.map())
+    deeds.listen(widget)
+    line = Line()
+    opening = {"content": {"data": {"view": widget.name_of_view}}}
+    pages._opened(line, opening)  # heard in the main thread: no help
+    widget.feed(0.0)
+    assert widget.note == STOP_NOTE
+    beside = threading.Thread(target=pages._opened, args=(line, opening))
+    beside.start()
+    beside.join()
+    widget.feed(0.1)
+    assert (widget.actions, widget.note) == (["kill", "cancel"], "")
+    line.say({"act": "cancel", "offer": widget.offer, "ticket": "1"})
+    deeds.wait()
+    assert deeds.did == [("cancel", "")]
+    line.leave()
+    widget.feed(0.2)
+    assert widget.note == STOP_NOTE
+
+
+def test_a_line_to_a_view_that_is_gone_is_closed() -> None:
+    line = Line()
+    pages._opened(line, {"content": {"data": {"view": "no such view"}}})
+    assert line.closed
 
 
 # --- The thread -----------------------------------------------------------------------------------

@@ -136,12 +136,35 @@ export function mount(el, source) {
 }
 
 /**
+ * A line to the kernel that the page opens. A message to a widget waits until the cell that runs has
+ * ended: the kernel hears it where it last spoke for the widget. What comes over a line of our own
+ * it hears in a thread beside (a subshell), if kernel and host have such. Null: they have not.
+ */
+async function openLine(model, wanted) {
+  try {
+    const line = await model.widget_manager._create_comm("mrkernel.view", crypto.randomUUID());
+    for (let tries = 0; tries < 30 && wanted(); tries += 1) {
+      if (line.jsServicesComm.subshellId) {
+        line.open({ view: model.get("name_of_view") });
+        return line;
+      }
+      await new Promise((go) => setTimeout(go, 100));
+    }
+  } catch {
+    // Another host: its messages go the usual way.
+  }
+  return null;
+}
+
+/**
  * anywidget: the trait `snapshot` is a whole picture now and then, messages carry the deltas. The
  * traits `actions` and `note` are those of a source; what is done here is sent as
  * `{act, worker, offer, ticket}`, and answered by `{acted: ticket, refused}`.
  */
 function render({ model, el }) {
   const asked = new Map(); // ticket → how to answer who pressed
+  let line = null;
+  let mounted = true;
   let tickets = 0;
   const source = {
     subscribe(hear) {
@@ -166,7 +189,10 @@ function render({ model, el }) {
       model.on("change:offer", onOffer);
       model.on("msg:custom", onMessage);
       model.send({ views: 1 });
+      line = openLine(model, () => mounted);
       return () => {
+        mounted = false;
+        line.then((opened) => opened?.close());
         model.off("change:snapshot", onSnapshot);
         model.off("change:offer", onOffer);
         model.off("msg:custom", onMessage);
@@ -178,10 +204,14 @@ function render({ model, el }) {
     get note() {
       return model.get("note") ?? "";
     },
-    act(name, about) {
+    async act(name, about) {
       const ticket = `${Date.now()}-${(tickets += 1)}`; // other views of this model ask too
-      model.send({ act: name, offer: model.get("offer"), ticket, ...about });
-      return new Promise((give, refuse) => asked.set(ticket, { give, refuse }));
+      const message = { act: name, offer: model.get("offer"), ticket, ...about };
+      const answered = new Promise((give, refuse) => asked.set(ticket, { give, refuse }));
+      const opened = await line;
+      if (opened) opened.send(message);
+      else model.send(message);
+      return answered;
     },
     resync() {
       model.send({ resync: true });
