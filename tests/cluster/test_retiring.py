@@ -48,7 +48,7 @@ def test_who_retires_ends_its_task_and_what_it_made_is_kept(
     assert job.result(20).to_dict() == {0: 150_000, 1: 150_000, 2: 100_000, 3: 100_000}
     picture = cluster.client.look(job.id)
     assert (picture["redone"], picture["lost_workers"], picture["failed"]) == (0, 0, 0)
-    assert f"{worker} left" in [line["text"] for line in picture["feed"]]
+    assert f"{worker} left" in [line["text"] for line in cluster.client.look("cluster")["feed"]]
     # It is not replaced, and the last one stays.
     steadily(lambda: list(states(cluster).values()).count("alive") == 1, 0.5, "it came back")
     [last] = [name for name, state in states(cluster).items() if state == "alive"]

@@ -15,15 +15,15 @@ CELLS = [
     "%load_ext mrkernel\ncluster = %mr_cluster start 3",
     "%mr_workers",
     """\
-%%mapreduce {range(200)} --split-size 1 --name squares
+%%mapreduce {range(400)} --split-size 1 --name squares
 import os, time
 kernel, go = os.getpid(), os.path.abspath("go")
 
 def mapper(number):
     if kernel not in (os.getpid(), os.getppid()):
-        time.sleep(0.1)
-        while number > 150 and not os.path.exists(go):
-            time.sleep(0.01)
+        for _ in range(3000 if number > 390 else 10):
+            if not os.path.exists(go):
+                time.sleep(0.01)
     yield number % 7, number * number
 
 def reducer(key, values):
@@ -69,9 +69,10 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     assert lab.cell(3).locator(".jp-InputPrompt").inner_text() == "[*]:"
     assert job.get_attribute("data-state") == "running"
     assert job.locator(".mrk-workers").is_hidden()
-    # The kernel cannot hear a button now.
-    assert job.locator(".mrk-stops").inner_text() == "■ stops this job"
-    assert lab.page.locator(".mrk .mrk-button:visible[data-action]").count() == 0
+    # A busy kernel hears buttons on the page's own line.
+    job.get_by_role("button", name="Cancel").wait_for()
+    assert workers.get_by_role("button", name="Kill w1").is_visible()
+    assert job.locator(".mrk-stops").is_hidden()
     height = job.bounding_box()["height"]
     assert 100 <= height <= 140
     # So does the table of an earlier cell.
@@ -107,8 +108,9 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     summary.click()
     assert f"{dead} was killed" in output.locator("details pre").inner_text()
     assert lab.cell(3).locator(".mrk").count() == 0
-    sums = {n % 7: 0 for n in range(200)}
-    for n in range(200):
+    lab.pictures("done", summary)
+    sums = {n % 7: 0 for n in range(400)}
+    for n in range(400):
         sums[n % 7] += n * n
     cells = output.locator("table").last.locator("tbody td").all_inner_texts()
     assert dict(zip(map(int, cells[::2]), map(int, cells[1::2]), strict=True)) == sums
@@ -132,7 +134,16 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     assert "range(30)[25]" in red
     lab.pictures("failed", failed)
 
-    # The interrupt button stops the job everywhere, and the view says so.
+    # The button of a cell that waits stops its job: the kernel hears it beside the cell.
+    lab.run(5)
+    cancel = lab.cell(5).get_by_role("button", name="Cancel")
+    cancel.click()
+    pressed = time.monotonic()
+    lab.cell(5).locator("summary", has_text="endless ■ cancelled").wait_for()
+    assert time.monotonic() - pressed < 2.0 + BUSY_S
+    lab.ended(5)
+
+    # So does the interrupt button.
     lab.run(5)
     lab.cell(5).locator(".mrk[data-state=running]").wait_for()
     lab.command("notebook:interrupt-kernel")
