@@ -20,6 +20,8 @@ START_S = 30.0
 STOP_S = 5.0
 #: What a supervisor obeys on its standard input, a line each.
 RESTART_MANAGER = b"restart-manager"
+ADD_WORKER = b"add-worker"  #: and its slots
+LET_GO = b"let-go"  #: and a worker's process: do not start it again when it has ended
 
 #: One slot is one core: libraries with thread pools of their own would fight over it.
 _ONE_THREAD = (
@@ -122,10 +124,29 @@ class SupervisorProcess:
         Raises:
             ClusterError: it has ended.
         """
+        self._tell(RESTART_MANAGER)
+
+    def add_worker(self, slots: int) -> None:
+        """Let it start one more worker.
+
+        Raises:
+            ClusterError: it has ended.
+        """
+        self._tell(b"%s %d" % (ADD_WORKER, slots))
+
+    def let_go(self, pid: int) -> None:
+        """Let it not start that worker again.
+
+        Raises:
+            ClusterError: it has ended.
+        """
+        self._tell(b"%s %d" % (LET_GO, pid))
+
+    def _tell(self, line: bytes) -> None:
         stdin = self._process.stdin
         assert stdin is not None
         try:
-            stdin.write(RESTART_MANAGER + b"\n")
+            stdin.write(line + b"\n")
             stdin.flush()
         except (ValueError, OSError) as error:  # closed by us, or by its end
             raise ClusterError("this cluster has ended: start a new one") from error

@@ -3,8 +3,9 @@ those that die, and takes everything with it when its owner is gone.
 
 Its owner (a kernel, a program, a terminal) holds the writing end of its standard input: when that
 ends, for whatever reason, the cluster and its files are gone within moments. It runs in a session
-of its own, so the interrupt key of the owner does not reach it. A line ``restart-manager`` on its
-standard input makes it kill the manager, for lectures and tests.
+of its own, so the interrupt key of the owner does not reach it. A line on its standard input makes
+it kill the manager, for lectures and tests, start one more worker, or not start one again when it
+has ended.
 
 What a manager needs to go on where the one before ended belongs to the supervisor: the listening
 socket, at which clients and workers wait meanwhile; the state directory; and the pipe on which it
@@ -31,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from mrkernel.deploy.local import RESTART_MANAGER
+from mrkernel.deploy import local as deploy
 from mrkernel.deploy.restarts import Restarts
 from mrkernel.deploy.sweep import make_cluster_directory, remove, sweep
 from mrkernel.errors import MRKernelError
@@ -61,6 +62,7 @@ class _Child:
     pid: int = 0  #: 0 while it is dead
     born: float = 0.0
     due: float | None = 0.0  #: when it is to be started, if it is dead; None: never
+    goes: bool = False  #: its next death is its last
 
 
 @dataclass(slots=True)
@@ -141,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
         warm_up()
         cluster.victims = Victims()
         for slots in map(int, arguments.slots.split(",")):
-            worker = _Child(lambda n=slots: _fork_worker(cluster, n), Restarts())  # type: ignore[misc]
+            worker = _worker(cluster, slots)
             cluster.workers.append(worker)
             _start(worker)
         # Now that all have begun: what others who were killed left behind.
@@ -190,9 +192,8 @@ def _watch(cluster: _Cluster, wake_read: int) -> int:
             if not data:
                 return 0
             *lines, heard = (heard + data).split(b"\n")
-            if RESTART_MANAGER in lines and cluster.manager and cluster.manager.pid:
-                cluster.manager.born = -math.inf  # this death says nothing against the next life
-                os.kill(cluster.manager.pid, signal.SIGKILL)
+            for line in lines:
+                _obey(cluster, line)
         _bury(cluster)
         now = time.monotonic()
         for child in cluster.children:
@@ -205,6 +206,19 @@ def _watch(cluster: _Cluster, wake_read: int) -> int:
             )
             return 1
     return 0
+
+
+def _obey(cluster: _Cluster, line: bytes) -> None:
+    """Do what the owner says."""
+    match line.split():
+        case [deploy.RESTART_MANAGER] if cluster.manager and cluster.manager.pid:
+            cluster.manager.born = -math.inf  # this death says nothing against the next life
+            os.kill(cluster.manager.pid, signal.SIGKILL)
+        case [deploy.ADD_WORKER, slots]:
+            cluster.workers.append(_worker(cluster, int(slots)))  # started as one that is due
+        case [deploy.LET_GO, pid]:
+            for worker in cluster.workers:
+                worker.goes |= worker.pid == int(pid)
 
 
 def _patience(cluster: _Cluster) -> float | None:
@@ -228,6 +242,8 @@ def _bury(cluster: _Cluster) -> None:
             _died(child)
             if child is not cluster.manager:
                 _tell(cluster, pid, os.waitstatus_to_exitcode(status))
+            if child.goes:
+                cluster.workers.remove(child)
 
 
 def _tell(cluster: _Cluster, pid: int, status: int) -> None:
@@ -245,6 +261,10 @@ def _tell(cluster: _Cluster, pid: int, status: int) -> None:
 
 
 # --- children ---------------------------------------------------------------------------------
+
+
+def _worker(cluster: _Cluster, slots: int) -> _Child:
+    return _Child(lambda: _fork_worker(cluster, slots), Restarts())
 
 
 def _start(child: _Child) -> None:

@@ -7,16 +7,22 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cached_property, partial
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from mrkernel.engines.bad_records import BadRecords
 from mrkernel.engines.result import JobResult
-from mrkernel.errors import JobCancelledError, JobError
+from mrkernel.engines.timeline import JobTimeline
+from mrkernel.errors import ClusterError, JobCancelledError, JobError
 from mrkernel.job.functions import Functions
 from mrkernel.monitor.live import LivePicture
+from mrkernel.monitor.report import report_html
 
 #: Seconds a cancelled job gets to say so, everywhere.
 CANCEL_S = 2.0
+#: Seconds that a first picture of a job may take.
+LOOK_S = 5.0
 
 
 class Job:
@@ -164,6 +170,38 @@ class Job:
         if self._outcome.done():
             self.picture.wait_for(lambda p: bool(p) and p["ended"] is not None, timeout)
         return self.picture.snapshot()
+
+    def timeline(self) -> JobTimeline:
+        """Return what ran where and when, so far: to show in a cell, or to iterate over.
+
+        Raises:
+            ClusterError: there is no picture of the job.
+        """
+        return JobTimeline(self._any_picture())
+
+    def report(self, path: str | PathLike[str]) -> Path:
+        """Write all there is to see of the job, so far, as one HTML file that needs no other.
+
+        Args:
+            path: of the file; one that is there is replaced.
+
+        Returns: where it is, absolute.
+
+        Raises:
+            ClusterError: there is no picture of the job.
+        """
+        html = report_html(self._any_picture(), self.counters)
+        where = Path(path).absolute()
+        where.write_text(html, encoding="utf-8")
+        return where
+
+    def _any_picture(self) -> dict[str, Any]:
+        """The newest picture; waits for the first."""
+        self.picture.wait_for(bool, LOOK_S)
+        picture = self.last_picture()
+        if not picture:
+            raise ClusterError(f"there is no picture of job {self.id}: its manager does not answer")
+        return picture
 
     def __await__(self) -> Generator[Any, None, JobResult]:
         return asyncio.wrap_future(self._outcome).__await__()

@@ -156,6 +156,40 @@ class LocalCluster(Disturbable, Cluster):
                 )
             client.cluster.wait_for(lambda p: p.get("seq") != seen or client.closed, patience)  # noqa: B023
 
+    def add_worker(self, slots: int = 1) -> None:
+        """Start one more worker; it joins in a moment.
+
+        Raises:
+            ClusterError: the cluster has ended.
+            JobSpecError: ``slots`` is no such number.
+        """
+        if slots < 1:
+            raise JobSpecError(f"slots={slots}: a worker has at least one slot")
+        self.client  # noqa: B018 - it is up before it is told anything
+        self._supervisor.add_worker(slots)
+        self.slots_of_workers.append(slots)
+
+    def retire(self, worker: str) -> None:
+        """Give a worker no new work and end it when it has none left; it is not replaced.
+
+        Another worker takes over what it made.
+
+        Args:
+            worker: its id, "w2".
+
+        Raises:
+            ClusterError: there is no such living worker, or no other.
+        """
+        self._check_lives(worker)
+        living = self.living_workers()
+        if len(living) == 1:
+            raise ClusterError(f"{worker} is the last worker: add one before it goes")
+        row = living[worker]
+        self._supervisor.let_go(row["pid"])  # first: an idle one goes at once
+        self.client.retire(worker)
+        if row["slots"] in self.slots_of_workers:
+            self.slots_of_workers.remove(row["slots"])
+
     # --- faults -----------------------------------------------------------------------------------
 
     def _manager(self) -> ManagerClient:

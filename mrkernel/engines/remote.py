@@ -49,6 +49,7 @@ from mrkernel.protocol.messages import (
     PartPlace,
     Refused,
     ReleaseJob,
+    RetireWorker,
     Submit,
     Unwatch,
     View,
@@ -224,6 +225,14 @@ class ManagerClient(Disturbable, Cluster):
         """
         question = partial(DisturbWorker, worker=WorkerId(worker), how=how, amount=amount)
         self._ask(question, ClusterError)
+
+    def retire(self, worker: str) -> None:
+        """Give a worker no new work; it ends when it has none left, and what it made is kept.
+
+        Raises:
+            ClusterError: there is no such living worker.
+        """
+        self._ask(partial(RetireWorker, worker=WorkerId(worker)), ClusterError)
 
     # --- pictures ---------------------------------------------------------------------------------
 

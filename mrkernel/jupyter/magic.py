@@ -25,6 +25,7 @@ from mrkernel.job.builtins import check_builtin
 from mrkernel.job.failure import SOURCE_NAMES, Failure
 from mrkernel.job.files import load_function
 from mrkernel.jupyter.arguments import job_parser, parse
+from mrkernel.jupyter.busy import kernel_busy
 from mrkernel.jupyter.cell import cell_names, origin_of, rendered, run_cell, running_cell
 from mrkernel.jupyter.chaos import PARSER as CHAOS
 from mrkernel.jupyter.chaos import disturb
@@ -36,7 +37,7 @@ from mrkernel.jupyter.output import PrintedText
 from mrkernel.monitor.quantities import plural
 
 if TYPE_CHECKING:
-    from mrkernel.jupyter.widgets import JobWidget
+    from mrkernel.jupyter.widgets import Deed, JobWidget
 
 #: Options that make no sense as a setting for all cells.
 _PER_CELL = {
@@ -83,6 +84,8 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         self._chosen: Engine | None = None
         self._failed = FailedJobs()
         self._background: list[tuple[Job, JobWidget]] = []  #: views that go on after their cell
+        shell.events.register("pre_run_cell", kernel_busy.begin)
+        shell.events.register("post_run_cell", kernel_busy.end)
         shell.events.register("post_run_cell", self._settle_background)
 
     # --- %%mapreduce ------------------------------------------------------------------------------
@@ -245,7 +248,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
     def _show(self, job: Job, printed: PrintedText, options: JobOptions, ending: ExitStack) -> None:
         """Show the job for as long as the cell runs, and how it was in the end."""
         if self._has_front_end and not options.quiet:
-            widget = self._widget(job, in_cell=True)
+            widget = self._widget(job, in_cell=True, deeds={"cancel": lambda _: job.cancel()})
             ending.callback(widget.settle)
             ending.callback(job.last_picture)
         ending.callback(lambda: _print(printed.take(last=True)))
@@ -253,7 +256,11 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
     def _show_in_background(self, job: Job, printed: PrintedText, options: JobOptions) -> None:
         if not self._has_front_end or options.quiet:
             return
-        widget = self._widget(job, printed=lambda: printed.take(last=True))
+        widget = self._widget(
+            job,
+            printed=lambda: printed.take(last=True),
+            deeds={"cancel": lambda _: job.cancel()},
+        )
         self._background.append((job, widget))
 
     def _settle_background(self, *_: object) -> None:
@@ -286,7 +293,10 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
     @no_var_expand
     @line_magic
     def mr_workers(self, line: str) -> None:
-        """Show the workers, live: who is alive, what each is doing."""
+        """Show the workers, live: who is alive, what each is doing.
+
+        Those of a cluster of this notebook can be added, retired and killed there.
+        """
         self._refuse_words("mr_workers", line)
         client = self._client()
         picture = client.look("cluster")
@@ -297,7 +307,9 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
             return
         from mrkernel.jupyter.widgets import ClusterWidget
 
-        ClusterWidget(client.cluster, save_view=self.save_view, picture=picture).show()
+        ClusterWidget(
+            client.cluster, save_view=self.save_view, picture=picture, deeds=self._worker_deeds()
+        ).show()
 
     @line_magic
     def mr_cluster(self, line: str) -> Any:
@@ -347,6 +359,17 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         """Call here again what a job failed on (the last one); ``%debug`` then stands in it."""
         __tracebackhide__ = True
         self._failed.debug(line, self._client)
+
+    def _worker_deeds(self) -> dict[str, Deed]:
+        """What can be done to the workers from their view: those of a cluster of our own."""
+        cluster = self._cluster()
+        if not isinstance(cluster, LocalCluster):
+            return {}
+        return {
+            "add-worker": lambda _: cluster.add_worker(),
+            "retire": cluster.retire,
+            "kill": cluster.kill,
+        }
 
     def _refuse_words(self, name: str, line: str) -> None:
         if line.strip():
@@ -400,7 +423,10 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
 
     def close(self) -> None:
         """Stop what this notebook started."""
+        self.shell.events.unregister("pre_run_cell", kernel_busy.begin)
+        self.shell.events.unregister("post_run_cell", kernel_busy.end)
         self.shell.events.unregister("post_run_cell", self._settle_background)
+        kernel_busy.end()
         self._stop_own()
         stop_embedded_cluster()
         close_clients()

@@ -1,62 +1,44 @@
 """The live views as notebook widgets, fed by one thread.
 
-A widget draws nothing: ``monitor/static/view.js`` does. It is told whole pictures by the trait
-``snapshot`` (at the start, every few seconds, at the end) and what changed meanwhile by messages
-``{"deltas": [...]}``. Both leave from one daemon thread, the ``Refresher``, which asks each
-widget's source four to ten times a second, whatever happened in between: Jupyter drops messages
-above 1,000 a second, and the kernel's own loop stands still while a cell runs.
+A widget draws nothing: the browser module does (``monitor/static``). It is told whole pictures by
+the trait ``snapshot`` (at the start, now and then, at the end) and what changed meanwhile by
+messages ``{"deltas": [...]}``. Both leave from the ``refresher``'s thread. After a gap the page
+asks for a whole picture; a kernel that is too busy to hear it sends one soon anyway.
 
-The deltas are lost on a view that is not drawn yet (its module loads, the page was reloaded): the
-next whole picture brings it back in step, so no view ever has to ask, which a busy kernel could not
-answer anyway.
+What can be done from a view (cancel a job; add, retire or kill a worker) are its ``deeds``; the
+page draws a button for each name in the trait ``actions``, and sends ``{"act": name, "ticket": n}``
+back. While a cell runs most kernels hear nothing, and a press would be obeyed when nobody expects
+it any more: then there are no buttons, but for a page that is heard all the same (``pages``).
 
-At the end of a job its output becomes the *static twin*: plain HTML and text, because a widget
-whose kernel is gone is shown by JupyterLab as an error, and by GitHub not at all.
+At the end of a job its output becomes the *static twin*: see ``twin``.
 """
 
 from __future__ import annotations
 
-import logging
+import secrets
 import threading
-import time
-from collections.abc import Callable, Iterable
-from html import escape
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import anywidget
 import traitlets
 
-import mrkernel.monitor
+from mrkernel.jupyter import pages
+from mrkernel.jupyter.busy import kernel_busy
+from mrkernel.jupyter.refresher import Keyframes, refresher
+from mrkernel.jupyter.twin import cluster_html, job_html, job_text, trimmed
+from mrkernel.monitor.browser_module import STATIC, browser_module
 from mrkernel.monitor.picture import Json
-from mrkernel.monitor.text import (
-    PHASES,
-    WORKER_SIGNS,
-    bar_parts,
-    bar_text,
-    cluster_head,
-    cluster_lines,
-    done_text,
-    job_lines,
-    rates_text,
-    summary_line,
-    worker_text,
-)
-
-_STATIC = Path(mrkernel.monitor.__file__).parent / "static"
-_logger = logging.getLogger("mrkernel.jupyter")
-
-#: Bytes of the static twin that a saved notebook keeps of one view.
-TWIN_LIMIT = 20_000
-
-#: Seconds between two rounds of the refresher: at the start, and at rest.
-FAST_S = 0.1
-SLOW_S = 0.25
-
-#: Ages of a widget at which it is sent a whole picture; from then on every last interval.
-_KEYFRAMES_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+from mrkernel.monitor.text import cluster_lines
 
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
+
+#: What a view says of its job's end where no button can work.
+STOP_NOTE = "■ stops this job"
+BUSY_NOTE = "Cancel works when the cell has ended"
+
+#: What is to be done, given the worker meant, if one is.
+Deed = Callable[[str], object]
 
 
 class Source(Protocol):
@@ -72,82 +54,6 @@ class Source(Protocol):
         """The deltas from picture ``seq`` on, oldest first; None: take a snapshot."""
 
 
-class Refresher:
-    """One thread that feeds all widgets; it begins with the first and ends with the last.
-
-    Args:
-        clock: seconds, monotonic.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._fed: dict[_PictureWidget, None] = {}
-        self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
-
-    def add(self, widget: _PictureWidget) -> None:
-        """Feed the widget until it has had its last picture, or is closed."""
-        with self._lock:
-            self._fed[widget] = None
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="mrk-refresher", daemon=True)
-                self._thread.start()
-        self._wake.set()
-
-    def discard(self, widget: _PictureWidget) -> None:
-        """Feed the widget no more."""
-        with self._lock:
-            self._fed.pop(widget, None)
-        self._wake.set()
-
-    @property
-    def running(self) -> bool:
-        """Whether there is a thread now."""
-        return self._thread is not None
-
-    def round(self) -> bool:
-        """Feed each widget once.
-
-        Returns:
-            Whether anything was sent.
-        """
-        with self._lock:
-            widgets = list(self._fed)
-        sent = False
-        for widget in widgets:
-            try:
-                sent |= widget.feed(self._clock())
-            except Exception:  # one broken view must not stop the others
-                _logger.exception("the view %s stops: it cannot be fed", widget.model_id)
-                self.discard(widget)
-            else:
-                if widget.over:
-                    self.discard(widget)
-        return sent
-
-    def _run(self) -> None:
-        while True:
-            self._wake.clear()
-            sent = self.round()
-            with self._lock:
-                if not self._fed:
-                    self._thread = None
-                    return
-            self._wake.wait(FAST_S if sent else SLOW_S)
-
-
-# Between the light and the dark theme's colours of view.css: a saved picture knows no theme.
-_HUES = {"map": "#4a86ee", "shuffle": "#9a6fdc", "reduce": "#2aa389"}
-_AGAIN = "#e0564a"
-
-# JupyterLab would break lines in the middle of words.
-_PRE = '<pre style="word-break:normal;overflow-wrap:anywhere">'
-
-#: The one for all widgets of this kernel.
-refresher = Refresher()
-
-
 class _PictureWidget(anywidget.AnyWidget):
     """What a job's and a cluster's view have in common.
 
@@ -156,13 +62,21 @@ class _PictureWidget(anywidget.AnyWidget):
         save_view: what a saved notebook keeps: ``full`` (the picture as text and tables),
             ``summary`` (one line), ``none``.
         picture: to begin with, fresher than the source's, which may lag by a tenth of a second.
+        deeds: what can be done from here, by the page's names: "cancel", "add-worker", "retire",
+            "kill". Each is called on a thread of its own; its error is told beside the button.
     """
 
-    _esm = _STATIC / "view.js"
-    _css = _STATIC / "view.css"
+    _esm = browser_module()
+    _css = STATIC / "view.css"
 
     snapshot = traitlets.Dict().tag(sync=True)
     save_view = traitlets.Enum(("full", "summary", "none"), default_value="full").tag(sync=True)
+    actions = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    note = traitlets.Unicode().tag(sync=True)
+    #: Under this name a page's own line asks for the view.
+    name_of_view = traitlets.Unicode().tag(sync=True)
+    #: Which offer of buttons this is: a press that belongs to an earlier one comes too late.
+    offer = traitlets.Int(0).tag(sync=True)
 
     def __init__(
         self,
@@ -170,21 +84,29 @@ class _PictureWidget(anywidget.AnyWidget):
         *,
         save_view: str = "full",
         picture: Json | None = None,
+        deeds: Mapping[str, Deed] | None = None,
         **traits: Any,
     ) -> None:
-        super().__init__(save_view=save_view, snapshot=picture or source.snapshot(), **traits)
+        self._deeds = dict(deeds or {})
+        self._lines: set[Any] = set()  #: of its pages, heard while a cell runs, too
+        super().__init__(
+            save_view=save_view,
+            snapshot=picture or source.snapshot(),
+            actions=list(self._deeds),
+            name_of_view=secrets.token_hex(8),
+            **traits,
+        )
         self.source = source
         self.over = False  #: had its last picture
         self._feeding = threading.Lock()
         self._picture: Json = self.snapshot
         self._seq: int = self._picture.get("seq", -1)
-        self._born: float | None = None
-        self._keyframes = 0
+        self._keyframes = Keyframes()
         self._key_seq = self._seq
-        self._views = 0
         self._handle: Any = None
         self.on_msg(self._heard)
         refresher.add(self)
+        pages.know(self)
 
     def feed(self, now: float) -> bool:
         """Send what changed since the last time; called by the refresher.
@@ -195,28 +117,32 @@ class _PictureWidget(anywidget.AnyWidget):
         with self._feeding:
             if self.over:
                 return False
-            if self._born is None:
-                self._born = now
-            deltas = self.source.changed_since(self._seq) if self._seq >= 0 else None
-            if deltas == [] and self._key_seq == self._seq:
-                return False
-            picture = self.source.snapshot()
-            if not picture or picture["seq"] < self._seq:
-                return False
-            if self._is_last(picture):
-                self._finish(picture)
-                return True
-            if deltas is None or self._keyframe_due(now):
-                self._picture, self._seq = picture, picture["seq"]
-                self._key_seq = self._seq
-                self.snapshot = picture
-                return True
-            if not deltas:
-                return False
-            # The source may have moved on between the two calls: the deltas say where we are.
-            self._seq = deltas[-1]["seq"]
-            self.send({"deltas": deltas})
+            offered = self._offer(self._able)
+            return self._feed(now) or offered
+
+    def _feed(self, now: float) -> bool:
+        due = self._keyframes.due(now)
+        deltas = self.source.changed_since(self._seq) if self._seq >= 0 else None
+        if deltas == [] and self._key_seq == self._seq:
+            return False
+        picture = self.source.snapshot()
+        if not picture or picture["seq"] < self._seq:
+            return False
+        if self._is_last(picture):
+            self._finish(picture)
             return True
+        if deltas is None or due:
+            self._picture, self._seq = picture, picture["seq"]
+            self._key_seq = self._seq
+            self.snapshot = picture
+            self._keyframes.sent(picture, now)
+            return True
+        if not deltas:
+            return False
+        # The source may have moved on between the two calls: the deltas say where we are.
+        self._seq = deltas[-1]["seq"]
+        self.send({"deltas": deltas})
+        return True
 
     def show(self) -> None:
         """Display the view here, so that its static twin can take the final state later."""
@@ -246,41 +172,58 @@ class _PictureWidget(anywidget.AnyWidget):
         raise NotImplementedError
 
     def twin(self) -> str:
-        """The newest picture as plain HTML without style, at most ``TWIN_LIMIT`` bytes."""
+        """The newest picture as HTML that needs neither style nor script."""
         raise NotImplementedError
+
+    @property
+    def _unable_note(self) -> str:
+        """What stands in the buttons' place where they would not work."""
+        return ""
 
     def _is_last(self, picture: Json) -> bool:
         return picture.get("ended") is not None
 
-    def _keyframe_due(self, now: float) -> bool:
-        """Whether the views that may have missed a delta are due for a whole picture."""
-        age = now - (self._born or 0.0)
-        last = len(_KEYFRAMES_S) - 1
-        if self._keyframes < last:
-            due = _KEYFRAMES_S[self._keyframes]
-        else:
-            due = _KEYFRAMES_S[last] * (self._keyframes - last + 1)
-        if age < due:
+    def heard_on(self, line: Any, *, always: bool) -> None:
+        """A page has opened a line of its own; ``always``: it is heard while a cell runs, too."""
+        line.on_msg(lambda message: self._heard(self, message["content"]["data"], None))
+        if always:
+            self._lines.add(line)
+            line.on_close(lambda _: self._lines.discard(line))
+        refresher.wake()
+
+    @property
+    def _able(self) -> bool:
+        """Whether what is pressed now would be heard now."""
+        return bool(self._lines) or not kernel_busy
+
+    def _offer(self, able: bool) -> bool:
+        """Offer the buttons, or take them away; whether that changed anything."""
+        actions = list(self._deeds) if able else []
+        note = "" if able or self.over else self._unable_note
+        if actions == self.actions and note == self.note:
             return False
-        while self._keyframes < last and age >= _KEYFRAMES_S[self._keyframes]:
-            self._keyframes += 1
-        if self._keyframes >= last:
-            self._keyframes = last + int(age / _KEYFRAMES_S[last])
+        with self.hold_sync():
+            self.actions = actions
+            self.note = note
+            self.offer += 1
         return True
 
     def _finish(self, picture: Json) -> None:
         """Send the last picture; keep of it in the saved notebook what ``save_view`` says."""
         self.over = self._is_last(picture)
+        if self.over:
+            self._offer(False)
         if not picture:
             return
         self._picture, self._seq = picture, picture["seq"]
         self._key_seq = self._seq
-        if self.save_view == "full":
+        if self.save_view == "full" and not (self.over and self._handle):
             self.snapshot = picture
         else:
-            # The views here see all of it; the trait is what is saved.
+            # The views here see all of it, also one of a page that was loaded anew, which does not
+            # know our display and takes no twin. The trait is what is saved, beside the twin.
             self.send({"snapshot": picture})
-            self.snapshot = {} if self.save_view == "none" else _trimmed(picture)
+            self.snapshot = {} if self.save_view == "none" else trimmed(picture)
         if self.over:
             self.publish()
 
@@ -296,9 +239,35 @@ class _PictureWidget(anywidget.AnyWidget):
         update_display(data, display_id=self._handle.display_id, raw=True)  # type: ignore[no-untyped-call]
 
     def _heard(self, widget: object, content: Any, buffers: object) -> None:
-        """A view came or went: nothing is fed that nobody sees. Any thread."""
-        if isinstance(content, dict) and isinstance(content.get("views"), int):
-            self._views = max(0, self._views + content["views"])
+        """A page says something. Called on the main thread or on that of a subshell."""
+        if not isinstance(content, dict):
+            return
+        if content.get("views") == 1 or content.get("resync"):
+            if self.over and self._picture:
+                self.send({"snapshot": self._picture})
+            self._keyframes.ask()
+            refresher.wake()
+        deed = self._deeds.get(str(content.get("act")))
+        if deed is None:
+            return
+        if content.get("offer") != self.offer:
+            self._answer(content, "the kernel was busy meanwhile: press again")
+            return
+        # Whoever obeys may have to wait for the manager; the kernel must not.
+        threading.Thread(
+            target=self._do, args=(deed, content), name="mrk-deed", daemon=True
+        ).start()
+
+    def _do(self, deed: Deed, content: Json) -> None:
+        try:
+            deed(str(content.get("worker", "")))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told where it was asked for
+            self._answer(content, str(error) or type(error).__name__)
+        else:
+            self._answer(content, "")
+
+    def _answer(self, content: Json, refused: str) -> None:
+        self.send({"acted": content.get("ticket"), "refused": refused})
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[Json, Json]:
         data: Json = {}
@@ -337,57 +306,26 @@ class JobWidget(_PictureWidget):
         self._printed = printed
         self._prints = ""
         super().__init__(source, **others)
+        if in_cell:
+            self._offer(self._able)
 
     def text(self) -> str:
-        """The job as plain text: one line, or with bars, workers and events."""
-        picture = self._picture
-        if not picture:
-            return "a job that has not begun"
-        if self.save_view != "full":
-            lines = [f"{picture['name']}  {summary_line(picture)}"]
-        else:
-            lines = job_lines(picture, 120, feed=20)
-        return "\n".join([*lines, *self._prints.splitlines()])
+        """The job as plain text: one line, or with bars, workers, timeline and events."""
+        return job_text(self._picture, self.save_view, self._prints)
 
     def twin(self) -> str:
-        """The job as HTML without style."""
-        picture = self._picture
-        if not picture:
-            return ""
-        failed = picture["state"] == "failed"
-        told = failed and self._in_cell  # below, in red
-        summary = summary_line({**picture, "sentence": ""} if told else picture)
-        rates = "" if failed else rates_text(picture)
-        head = f"<b>{escape(picture['name'])}</b> {escape(summary)}"
-        head += f" · {escape(rates)}" if rates else ""
-        prints = f"{_PRE}{escape(self._prints)}</pre>" if self._prints else ""
-        if self.save_view != "full":
-            return f"<div>{head}</div>{prints}"
-        bars = "".join(_bar_html(picture, phase) for phase in PHASES)
-        workers = _workers_html(picture)
-        began = picture["started"] or 0.0
-        times = [f"{line['at'] - began:.2f} s" for line in picture["feed"]]
-        wide = max(map(len, times), default=0)
-        events = [
-            f"{at:>{wide}}  {line['text']}" for at, line in zip(times, picture["feed"], strict=True)
-        ]
-        earlier = picture["older"]
-        opened = " open" if failed and not told else ""
-        frame = (
-            f"<details{opened}><summary>{head}</summary>"
-            f"<table>{bars}</table>{workers}{_PRE}</pre></details>"
-        )
-        room = TWIN_LIMIT - len(frame.encode()) - 100
-        kept: list[str] = []
-        for line in reversed(events):
-            room -= len(escape(line).encode()) + 1
-            if room < 0:
-                break
-            kept.append(escape(line))
-        earlier += len(events) - len(kept)
-        if earlier:
-            kept.append(f"{earlier} earlier events are not kept")
-        return frame.replace(_PRE, _PRE + "\n".join(reversed(kept))) + prints
+        """The job as HTML that needs neither style nor script."""
+        return job_html(self._picture, self.save_view, self._prints, told=self._in_cell)
+
+    @property
+    def _able(self) -> bool:
+        return bool(self._lines) or (not self._in_cell and super()._able)
+
+    @property
+    def _unable_note(self) -> str:
+        if self._in_cell:
+            return STOP_NOTE
+        return BUSY_NOTE if "cancel" in self._deeds else ""
 
     def _finish(self, picture: Json) -> None:
         if self._printed is not None and self._is_last(picture):
@@ -412,46 +350,7 @@ class ClusterWidget(_PictureWidget):
 
     def twin(self) -> str:
         """The cluster as HTML without style."""
-        picture = self._picture
-        if not picture:
-            return ""
-        return f"<b>{escape(cluster_head(picture))}</b>{_workers_html(picture)}"
+        return cluster_html(self._picture)
 
     def _is_last(self, picture: Json) -> bool:
         return False
-
-
-def _bar_html(picture: Json, phase: str) -> str:
-    """A bar as a table row; where styles are stripped, its words remain."""
-    done, _, again = bar_parts(picture, phase)
-    fill = f"linear-gradient(90deg,{_HUES[phase]} {done:.1%},{_AGAIN} 0 {done + again:.1%},#8884 0)"
-    size = "width:16em;max-width:24vw;height:10px"
-    style = f"display:inline-block;{size};border-radius:3px;background:{fill}"
-    cells = (phase.capitalize(), f'<span style="{style}"></span>', escape(bar_text(picture, phase)))
-    return _row_html(cells)
-
-
-def _row_html(cells: Iterable[str]) -> str:
-    """A table row of HTML texts; JupyterLab would align them as numbers."""
-    return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
-
-
-def _workers_html(picture: Json) -> str:
-    """The workers as a bare table; as many as fit into half of what a view may keep."""
-    rows: list[str] = []
-    room = TWIN_LIMIT // 2
-    workers = picture["workers"]
-    for name, row in workers.items():
-        sign = f"{WORKER_SIGNS[row['state']]}\N{NO-BREAK SPACE}{name}"
-        line = _row_html(map(escape, (sign, done_text(row), worker_text(picture, row))))
-        room -= len(line.encode())
-        if room < 0:
-            rows.append(_row_html((f"and {len(workers) - len(rows)} more",)))
-            break
-        rows.append(line)
-    return f"<table>{''.join(rows)}</table>" if rows else ""
-
-
-def _trimmed(picture: Json) -> Json:
-    """The picture without its rows: what the summary line and the bars need."""
-    return {**picture, "workers": {}, "troubles": {}, "feed": [], "older": 0, "trimmed": True}

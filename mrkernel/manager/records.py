@@ -76,6 +76,7 @@ class Worker:
     state: WorkerLiveness = WorkerLiveness.ALIVE
     barred: bool = False  #: no new work for now
     barred_until: float = 0.0  #: until then
+    retiring: bool = False  #: no new work ever, as somebody wishes
     bar_told: bool = True  #: whether the views know of it
     bars: int = 0  #: how often it was barred for what it did
     last_beat: float = 0.0  #: its last heartbeat by datagram

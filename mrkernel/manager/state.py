@@ -73,6 +73,7 @@ from mrkernel.protocol.messages import (
     Printed,
     Register,
     ReleaseJob,
+    RetireWorker,
     Submit,
     Unwatch,
     Watch,
@@ -258,6 +259,8 @@ class ManagerState:
                 self._jobs.functions(peer, ticket, job_id)
             case DisturbWorker():
                 self._workers.disturb(peer, message)
+            case RetireWorker():
+                self._workers.retire(peer, message, now)
             case Register():
                 self._workers.register(peer, message, now)
             case _:

@@ -32,6 +32,7 @@ from mrkernel.protocol.messages import (
     Register,
     Registered,
     Retire,
+    RetireWorker,
 )
 
 #: A worker server that is lost so often within ``FLAP_WINDOW_S`` gets no work for a while.
@@ -47,6 +48,8 @@ BLOCKED_S = 2.0
 OFFER_S = 1.0
 #: How long to remember that a process died whose connection has not ended yet, in seconds.
 CAUSE_KEPT_S = 10.0
+#: Why a worker is gone that somebody asked to go.
+RETIRED = "retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +277,11 @@ class Workers:
                 self._backups.doubt(worker)
             elif now - worker.last_beat > UNHEARD * self._liveness.beat_s:
                 self._over_tcp(worker, now)
-            if worker.barred and now >= worker.barred_until:
+            if worker.retiring and not worker.assigned and worker.id in self._books.workers:
+                self._books.say(Send(worker.peer, Retire(RETIRED)))
+                self._books.say(Close(worker.peer))
+                endings += self._lost(worker, RETIRED, now)
+            elif worker.barred and not worker.retiring and now >= worker.barred_until:
                 self._unbar(worker)
                 if worker.bar_told:
                     self._books.publish(public.WorkerBarred(at=now, worker=worker.id, cause=""))
@@ -284,7 +291,7 @@ class Workers:
 
     def offered(self, worker: Worker) -> None:
         """A worker that came back has said what it finished: it may work."""
-        if worker.barred and not worker.bar_told:
+        if worker.barred and not worker.bar_told and not worker.retiring:
             self._unbar(worker)
 
     def _unbar(self, worker: Worker) -> None:
@@ -310,15 +317,31 @@ class Workers:
 
     def disturb(self, peer: PeerId, message: DisturbWorker) -> None:
         """Let a worker fail on purpose, as a client asks."""
+        worker = self._meant(peer, message)
+        if worker is not None:
+            self._books.say(Send(worker.peer, Disturb(message.how, message.amount)))
+            self._books.say(Send(peer, Agreed(message.ticket)))
+
+    def retire(self, peer: PeerId, message: RetireWorker, now: float) -> None:
+        """Give a worker no new work, as a client asks; the tick after its last task it goes."""
+        worker = self._meant(peer, message)
+        if worker is None:
+            return
+        if not worker.retiring:
+            worker.retiring = worker.barred = worker.bar_told = True
+            self._books.loads.changed(worker)
+            self._books.publish(public.WorkerBarred(at=now, worker=worker.id, cause="it retires"))
+        self._books.say(Send(peer, Agreed(message.ticket)))
+
+    def _meant(self, peer: PeerId, message: DisturbWorker | RetireWorker) -> Worker | None:
+        """The worker a client names; None: it was told that there is none."""
         worker = self._books.workers.get(message.worker)
         if worker is None:
             living = ", ".join(self._books.workers) or "none"
             self._books.refuse(
                 peer, message.ticket, f"no worker {message.worker!r} lives here; living: {living}"
             )
-            return
-        self._books.say(Send(worker.peer, Disturb(message.how, message.amount)))
-        self._books.say(Send(peer, Agreed(message.ticket)))
+        return worker
 
     # --- lost -------------------------------------------------------------------------------------
 
@@ -342,7 +365,8 @@ class Workers:
                 del pages[old]
 
     def _lost(self, worker: Worker, cause: str, now: float) -> list[Ending]:
-        if worker.info.host_id == self._home.host_id:
+        # How one ends that was asked to is no news.
+        if worker.info.host_id == self._home.host_id and cause != RETIRED:
             self._forget_old_causes(now)
             pid = worker.info.pid
             known = self._causes.pop(pid, None)

@@ -105,7 +105,7 @@ class ClusterView(WorkersDraft):
         for name, worker in self._workers.items():
             for key in [key for key in worker.running if key[0] == event.job]:
                 del worker.running[key]
-                self._touched["workers"][name] = None
+                self._touched["workers"].note(name)
         self._over = {key for key in self._over if key[0] != event.job}
 
     def _job_forgotten(self, event: ev.JobForgotten) -> None:
@@ -158,7 +158,7 @@ class ClusterView(WorkersDraft):
         for name in gone[:-GONE_KEPT]:
             del self._workers[name]
             self._deaths.pop(name, None)
-            self._touched["workers"][name] = None
+            self._touched["workers"].note(name)
 
     def _worker_cause(self, event: ev.WorkerCause) -> None:
         if self._announced(event.worker) is None:

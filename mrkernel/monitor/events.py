@@ -32,6 +32,9 @@ class JobAccepted(Event, frozen=True, tag="job-accepted"):
     reduces: int  #: reduce tasks; 0 = map only
     input_bytes: int  #: 0 when unknown (in-memory input)
     functions: str  #: where mapper and reducer came from, one line for the view's header
+    top: Literal["count", "sum", "min", "max"] = "count"
+    """What the numbers in ``AttemptFinished.top`` are: how often a key was given out, or its
+    reduced value so far."""
 
 
 class AttemptStarted(Event, frozen=True, tag="attempt-started"):
@@ -73,6 +76,9 @@ class AttemptFinished(Event, frozen=True, tag="attempt-finished"):
     saved_s: float = 0.0
     """Of a backup that won: what the attempt it overtook would have needed still, by its pace;
     0: not a backup, or not known."""
+    sizes: tuple[int, ...] = ()  #: of a map: bytes of its output for each partition
+    top: tuple[tuple[str, float], ...] = ()
+    """Of a map: some keys as text, most first, with what ``JobAccepted.top`` says of them."""
 
 
 class AttemptFailed(Event, frozen=True, tag="attempt-failed"):
@@ -181,6 +187,7 @@ class WorkerBeat(Event, frozen=True, tag="worker-beat"):
     worker: WorkerId
     cpu_percent: float  #: 100 = one core
     memory_bytes: int  #: resident
+    shuffled_bytes: int = 0  #: map output it has served to others, in its whole life
 
 
 class WorkerSuspect(Event, frozen=True, tag="worker-suspect"):

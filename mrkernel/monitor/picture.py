@@ -11,18 +11,26 @@ Delta n applies to picture n - 1 and gives picture n. Feed lines are numbered by
 a delta replace those from their first number on, so a line may still grow ("map-3 → w1") and
 applying a line twice is harmless. The picture keeps the newest ``FEED_LIMIT`` lines and ``older``
 says how many came before.
+
+Where rows change faster than a reader can take them in, a delta carries some and the others wait
+for the next ones: a reader's picture is then behind for a moment, and right once nothing waits.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import chain, islice
+from typing import Any, ClassVar, NamedTuple
 
 from mrkernel.errors import RemoteProtocolError
 
 #: What a snapshot or a delta is: a dict of JSON values.
 Json = dict[str, Any]
+
+#: A row of a keyed collection: named values, or, where there are thousands, values by place.
+Row = Json | list[Any]
 
 #: Lines kept in a feed: enough to scroll through, small enough to send again (about 20 KB).
 FEED_LIMIT = 200
@@ -112,6 +120,101 @@ class Feed:
         return [line for line in self._lines if line["n"] >= start]
 
 
+class Pace(NamedTuple):
+    """How many rows of one collection deltas may carry."""
+
+    each: int  #: on average
+    burst: int  #: at most: what earlier deltas left over adds up
+    newest_first: bool = False
+    """Of rows that no reader has, the newest go first and the old ones may have to wait for long;
+    those that somebody has are put right before, lest what he sees stays wrong. False: by turns."""
+
+
+class Changes:
+    """The rows of one collection that its readers have not seen as they are.
+
+    Rows that come and go faster than they can be sent are never sent.
+
+    Args:
+        pace: None: all of them go with the next delta.
+    """
+
+    def __init__(self, pace: Pace | None = None) -> None:
+        self._pace = pace
+        self._newest_first = pace is not None and pace.newest_first
+        self._credit = pace.burst if pace else 0
+        self._first: dict[str, None] = {}
+        self._rows: dict[str, None] = {}
+        self._later: dict[str, None] = {}
+        self._known: set[str] = set()  #: what some reader may have; kept where rows wait
+
+    def __bool__(self) -> bool:
+        return bool(self._first or self._rows or self._later)
+
+    def note(self, key: str) -> None:
+        """A row is new, or changed, or gone."""
+        if self._newest_first:
+            self._rows.pop(key, None)
+        self._rows[key] = None
+
+    def note_first(self, key: str) -> None:
+        """A row says what everybody waits for: before all others."""
+        self._first[key] = None
+
+    def note_later(self, key: str) -> None:
+        """A row is now said otherwise, which nobody waits for: after all that is new."""
+        if key not in self._rows:
+            self._later[key] = None
+
+    def note_gone(self, key: str, *, later: bool = False) -> None:
+        """A row is gone; who never had it need not hear of it."""
+        if self._pace is not None and key not in self._known:
+            self._rows.pop(key, None)
+            self._later.pop(key, None)
+        elif later:
+            self.note_later(key)
+        else:
+            self.note(key)
+
+    def seen(self, keys: Iterable[str]) -> None:
+        """A reader has these rows, from a snapshot."""
+        if self._pace is not None:
+            self._known.update(keys)
+
+    def take(self, row: Callable[[str], Row | None], *, hurry: bool) -> tuple[Json, list[str]]:
+        """What to send now: rows drawn anew, and keys of rows that are gone.
+
+        Args:
+            row: draws one; None: it is gone.
+            hurry: all of them, however many.
+        """
+        limit = None
+        if self._pace is not None:
+            self._credit = min(self._credit + self._pace.each, self._pace.burst)
+            limit = None if hurry else self._credit
+        rows: Iterable[str] = self._rows
+        if self._newest_first:
+            known = [key for key in self._rows if key in self._known]
+            rows = chain(known, islice(reversed(self._rows), limit))
+        keys = list(dict.fromkeys(chain(self._first, rows, self._later)))[:limit]
+        if self._pace is not None:
+            self._credit = max(0, self._credit - len(keys))
+        put, drop = {}, []
+        for key in keys:
+            self._first.pop(key, None)
+            self._rows.pop(key, None)
+            self._later.pop(key, None)
+            drawn = row(key)
+            if drawn is None:
+                drop.append(key)
+            else:
+                put[key] = drawn
+        if self._pace is not None:
+            self._known.update(put)
+            self._known.difference_update(drop)
+        return put, drop
+
+
 class Draft:
     """The writer's end: a view whose changes are handed out as deltas.
 
@@ -122,13 +225,15 @@ class Draft:
     kind = ""
     #: Names of the picture's keyed rows.
     collections: tuple[str, ...] = ()
+    #: Of collections whose rows may change faster than a reader can take them in.
+    paces: ClassVar[dict[str, Pace]] = {}
 
     def __init__(self) -> None:
         self.feed = Feed()
         self._seq = 0
         self._sent: Json = {}
         self._unsent: set[str] = set()
-        self._touched: dict[str, dict[str, None]] = {name: {} for name in self.collections}
+        self._touched = {name: Changes(self.paces.get(name)) for name in self.collections}
         self._changed = False
 
     def fields(self) -> Json:
@@ -139,9 +244,14 @@ class Draft:
         """The keys of a collection's rows, in the order to show them."""
         raise NotImplementedError
 
-    def row(self, collection: str, key: str) -> Json | None:
+    def row(self, collection: str, key: str) -> Row | None:
         """One row, drawn anew; None: there is no such row (any more)."""
         raise NotImplementedError
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen: what waits to be sent goes at once."""
+        return False
 
     @property
     def changed(self) -> bool:
@@ -157,7 +267,8 @@ class Draft:
         )
         picture: Json = {"kind": self.kind, "seq": self._seq, **fields}
         for name in self.collections:
-            picture[name] = {key: self.row(name, key) for key in self.keys(name)}
+            rows = picture[name] = {key: self.row(name, key) for key in self.keys(name)}
+            self._touched[name].seen(rows)
         picture["feed"] = self.feed.lines()
         picture["older"] = picture["feed"][0]["n"] if picture["feed"] else 0
         return picture
@@ -182,19 +293,13 @@ class Draft:
         for name, touched in self._touched.items():
             if not touched:
                 continue
-            put = {}
-            drop = []
-            for key in touched:
-                row = self.row(name, key)
-                if row is None:
-                    drop.append(key)
-                else:
-                    put[key] = row
-            touched.clear()
+            put, drop = touched.take(partial(self.row, name), hurry=self.ended)
             if put:
                 delta.setdefault("put", {})[name] = put
             if drop:
                 delta.setdefault("drop", {})[name] = drop
+            if touched:
+                self._changed = True
         lines = self.feed.take()
         if lines:
             delta["feed"] = lines

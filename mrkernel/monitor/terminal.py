@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mrkernel.monitor.picture import Json
-from mrkernel.monitor.quantities import seconds_text
+from mrkernel.monitor.quantities import plural, seconds_text
 from mrkernel.monitor.text import (
     PHASES,
     SIGNS,
@@ -15,13 +15,16 @@ from mrkernel.monitor.text import (
     cluster_head,
     done_text,
     elapsed_s,
+    eta_text,
     is_troubled,
     load_text,
     losses_text,
     newest,
     rates_text,
+    top_lines,
     worker_text,
 )
+from mrkernel.monitor.timeline_text import LANES_SHOWN, PLAIN, chart, meanings_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,13 +43,16 @@ _WORKER_STYLE = {
 _LEVEL_STYLE = {"info": "", "warning": "yellow", "error": "red"}
 
 
-def job_renderable(picture: Json, now: float | None = None, *, feed: int = 5) -> RenderableType:
-    """Draw a job for ``rich.live.Live``: header, three bars, workers, the newest events.
+def job_renderable(
+    picture: Json, now: float | None = None, *, feed: int = 5, lanes: int = LANES_SHOWN
+) -> RenderableType:
+    """Draw a job for ``rich.live.Live``: header, bars, workers, timeline, the newest events.
 
     Args:
         picture: of a job; ``{}`` before the first snapshot.
         now: on the manager's clock, so that the time goes on between events.
         feed: how many feed lines to show.
+        lanes: how many lanes of the timeline to show.
     """
     from rich.console import Group
     from rich.table import Table
@@ -58,7 +64,7 @@ def job_renderable(picture: Json, now: float | None = None, *, feed: int = 5) ->
     head = Text(no_wrap=True, overflow="ellipsis")
     head.append(picture["name"], "bold")
     head.append(f"  {SIGNS[state]} {state}", _STATE_STYLE[state])
-    facts = [seconds_text(elapsed_s(picture, now)), rates_text(picture)]
+    facts = [seconds_text(elapsed_s(picture, now)), rates_text(picture), eta_text(picture)]
     head.append("  " + " · ".join(fact for fact in facts if fact))
     parts: list[RenderableType] = [head]
     if losses_text(picture):
@@ -79,6 +85,9 @@ def job_renderable(picture: Json, now: float | None = None, *, feed: int = 5) ->
     parts.append(bars)
     if picture["workers"]:
         parts += [Text(), _worker_table(picture)]
+    if lanes and picture.get("bars"):
+        parts += [Text(), _Timeline(picture, lanes, now)]
+    parts += [Text(line, "dim") for line in top_lines(picture)]
     lines = newest(picture, feed)
     if lines:
         parts += [Text(), _feed_table(picture, lines)]
@@ -136,6 +145,51 @@ class _Bar:
         from rich.measure import Measurement
 
         return Measurement(8, options.max_width)
+
+
+class _Timeline:
+    """A line for each lane, as wide as there is room."""
+
+    def __init__(self, picture: Json, lanes: int, now: float | None) -> None:
+        self._picture = picture
+        self._lanes = lanes
+        self._now = now
+
+    def __rich_console__(self, console: Any, options: Any) -> Any:
+        from rich.text import Text
+
+        names = max(len(row[0]) for row in self._picture["bars"].values())
+        found = chart(self._picture, options.max_width - names - 1, self._lanes, self._now)
+        if found is None:
+            return
+        plain = (options.encoding or "").lower() not in ("utf-8", "utf8")
+        signs = PLAIN if plain else str.maketrans("", "")
+        lines = []
+        for strip in found.strips:
+            line = Text()
+            line.append(f"{strip.name:<{names}} ", "red" if strip.dead else "dim")
+            for run in strip.runs:
+                line.append(run.text.translate(signs), _run_style(run.phase, run.state))
+            lines.append(line)
+        if found.hidden:
+            lines.append(Text(f"{'':<{names}} and {plural(found.hidden, 'more lane')}", "dim"))
+        lines.append(Text(f"{'':<{names}} {found.axis}", "dim"))
+        lines.append(Text(f"{'':<{names}} {meanings_text(found).translate(signs)}", "dim"))
+        for line in lines:
+            line.no_wrap, line.overflow = True, "crop"
+            yield line
+
+    def __rich_measure__(self, console: Any, options: Any) -> Any:
+        from rich.measure import Measurement
+
+        return Measurement(16, options.max_width)
+
+
+def _run_style(phase: str, state: str) -> str:
+    if state in ("failed", "lost"):
+        return "bold red"
+    hue = _PHASE_STYLE.get(phase, "")
+    return f"dim {hue}" if state in ("killed", "gone") else hue
 
 
 def _worker_table(picture: Json) -> RenderableType:

@@ -6,8 +6,11 @@ Every function takes a picture, the dict that ``JobView.snapshot()`` draws and a
 
 from __future__ import annotations
 
+import math
+
 from mrkernel.monitor.picture import Json
 from mrkernel.monitor.quantities import bytes_text, count_text, names_text, plural, seconds_text
+from mrkernel.monitor.timeline_text import LANES_SHOWN, timeline_lines
 from mrkernel.monitor.workers import HERE
 
 #: What a state looks like; never colour alone.
@@ -163,18 +166,47 @@ def load_text(picture: Json, row: Json) -> str:
     return f"{row['cpu']} % · {bytes_text(row['memory'])}"
 
 
-def job_lines(picture: Json, width: int = 80, *, feed: int = 8) -> list[str]:
-    """Draw a job as plain lines, without control codes: summary, bars, workers, newest events.
+def eta_text(picture: Json) -> str:
+    """How long it takes still: "8–11 s left", "less than 3 s left"; "" when nobody knows."""
+    if not picture.get("eta"):
+        return ""
+    low, high = picture["eta"]
+    unit, name = (1, "s") if high < 100 else (60, "min") if high < 6000 else (3600, "h")
+    first = math.floor(low / unit)
+    last = max(math.ceil(high / unit), first + 1)
+    return f"less than {last} {name} left" if first < 1 else f"{first}–{last} {name} left"
+
+
+def top_lines(picture: Json) -> list[str]:
+    """The keys that stand out so far; [] when none are known, or the result is there."""
+    top = picture.get("top")
+    if not top or picture["ended"] is not None:
+        return []
+    what = "Most frequent keys so far" if top["kind"] == "count" else "So far"
+    splits = plural(picture["map"]["total"], "split")
+    rows = [f"{key} {number:,.10g}" for key, number in top["rows"]]
+    return [f"{what} ({count_text(top['maps'])} of {splits}, not final): {', '.join(rows)}"]
+
+
+def job_lines(
+    picture: Json, width: int = 80, *, feed: int = 8, lanes: int = LANES_SHOWN
+) -> list[str]:
+    """Draw a job as plain lines, without control codes.
+
+    Its summary and bars, workers, timeline, the keys so far, the newest events.
 
     Args:
         picture: of a job.
         width: longest line; 0 = as long as they come.
         feed: how many of the newest feed lines to show.
+        lanes: how many lanes of the timeline to show.
     """
     out = [f"{picture['name']}  {summary_line(picture)}"]
-    rates = rates_text(picture)
-    if rates:
-        out[0] += f" · {rates}"
+    facts = " · ".join(part for part in (rates_text(picture), eta_text(picture)) if part)
+    if facts and (not width or len(out[0]) + len(facts) + 3 <= width):
+        out[0] += f" · {facts}"
+    elif facts:
+        out.append(facts)
     if picture["banner"] is not None:
         out.append(f"! {picture['banner']['text']}")
     for phase in PHASES:
@@ -183,6 +215,8 @@ def job_lines(picture: Json, width: int = 80, *, feed: int = 8) -> list[str]:
             f"{phase.capitalize():<8}{_plain_bar(done, begun, again)} {bar_text(picture, phase)}"
         )
     out += _worker_lines(picture)
+    out += timeline_lines(picture, width or 80, lanes) if lanes else []
+    out += top_lines(picture)
     lines = newest(picture, feed)
     skipped = picture["older"] + len(picture["feed"]) - len(lines)
     if lines and skipped:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from mrkernel.monitor import events as ev
-from mrkernel.monitor.picture import Draft, Json
+from mrkernel.monitor.picture import Draft, Json, Pace
 from mrkernel.monitor.quantities import plural
 
 #: Running tasks listed per worker row; further ones are counted.
 TASKS_SHOWN = 16
 
+#: Gaps between heartbeats kept per worker: a quarter of a minute, as a line of points.
+BEATS_KEPT = 30
+
+#: A row is some 700 bytes, and each of a hundred workers changes several times a second: rows by
+#: turns, together at most 30 kB a second; how a worker lives and dies goes first.
+_WORKERS_PACE = Pace(each=4, burst=100)
 
 #: States of a worker that is there; the others are dead, retired, and unknown: it was never
 #: announced, as those that a manager had before it was restarted.
@@ -26,8 +33,9 @@ class WorkerRow:
     """A worker and what it did: for one job, or for all."""
 
     __slots__ = (
-        "barred", "beat", "bytes", "cause", "cpu", "host", "life", "lost_at", "maps", "memory",
-        "pid", "records", "reduces", "running", "seconds", "slots", "why",
+        "barred", "beat", "beats", "bytes", "cause", "cpu", "failed", "host", "life", "lost_at",
+        "maps", "memory", "pid", "records", "reduces", "running", "seconds", "shuffled", "slots",
+        "why",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -41,9 +49,12 @@ class WorkerRow:
         self.cpu = 0.0
         self.memory = 0
         self.beat = 0.0
+        self.beats: deque[int] = deque(maxlen=BEATS_KEPT)
+        self.shuffled = 0
         self.lost_at: float | None = None
         self.maps = 0  #: tasks finished here, those redone elsewhere later included
         self.reduces = 0
+        self.failed = 0
         self.records = 0
         self.bytes = 0
         self.seconds = 0.0
@@ -89,9 +100,12 @@ class WorkerRow:
             "cpu": round(self.cpu),
             "memory": self.memory,
             "beat": round(self.beat, 3),
+            "beats": list(self.beats),
+            "shuffled": self.shuffled,
             "lost_at": self.lost_at,
             "maps": self.maps,
             "reduces": self.reduces,
+            "failed": self.failed,
             "records": self.records,
             "bytes": self.bytes,
             "seconds": round(self.seconds, 3),
@@ -100,6 +114,8 @@ class WorkerRow:
 
 class WorkersDraft(Draft):
     """What both views say about workers."""
+
+    paces: ClassVar[dict[str, Pace]] = {"workers": _WORKERS_PACE}
 
     def __init__(self, wall: float) -> None:
         super().__init__()
@@ -117,9 +133,14 @@ class WorkersDraft(Draft):
             ev.StoreAdopted: self._store_adopted,
         }
 
+    def _lives(self, worker: str) -> WorkerRow:
+        """The worker, to be changed in what everybody must see at once."""
+        self._touched["workers"].note_first(worker)
+        return self._worker(worker)
+
     def _worker(self, worker: str) -> WorkerRow:
         """The worker, to be changed: a row that was never announced is made up."""
-        self._touched["workers"][worker] = None
+        self._touched["workers"].note(worker)
         found = self._workers.get(worker)
         if found is None:
             found = self._workers[worker] = WorkerRow()
@@ -135,10 +156,13 @@ class WorkersDraft(Draft):
 
     def _worker_beat(self, event: ev.WorkerBeat) -> None:
         row = self._worker(event.worker)
+        if row.beat:
+            row.beats.append(max(0, round((event.at - row.beat) * 1000)))
         row.cpu, row.memory, row.beat = event.cpu_percent, event.memory_bytes, event.at
+        row.shuffled = event.shuffled_bytes
 
     def _worker_suspect(self, event: ev.WorkerSuspect) -> None:
-        row = self._worker(event.worker)
+        row = self._lives(event.worker)
         if row.gone:
             return
         row.life = "suspect"
@@ -146,14 +170,14 @@ class WorkersDraft(Draft):
         self.feed.add(event.at, "warning", f"{event.worker} is suspect: {row.cause}")
 
     def _worker_alive(self, event: ev.WorkerAlive) -> None:
-        row = self._worker(event.worker)
+        row = self._lives(event.worker)
         if row.life != "suspect":
             return
         row.life, row.cause, row.beat = "alive", "", event.at
         self.feed.add(event.at, "info", f"{event.worker} beats again")
 
     def _worker_barred(self, event: ev.WorkerBarred) -> None:
-        row = self._worker(event.worker)
+        row = self._lives(event.worker)
         if row.gone:
             return
         if event.cause:
@@ -165,7 +189,7 @@ class WorkersDraft(Draft):
             self.feed.add(event.at, "info", f"{event.worker} gets work again")
 
     def _worker_lost(self, event: ev.WorkerLost) -> None:
-        row = self._worker(event.worker)
+        row = self._lives(event.worker)
         row.life = "retired" if event.cause.startswith("retired") else "dead"
         row.cause = event.cause
         if event.cause.startswith(_PREDICATES):
@@ -173,7 +197,7 @@ class WorkersDraft(Draft):
         row.lost_at = event.at
 
     def _worker_cause(self, event: ev.WorkerCause) -> None:
-        self._worker(event.worker).why = event.cause
+        self._lives(event.worker).why = event.cause
 
     def _store_adopted(self, event: ev.StoreAdopted) -> None:
         row = self._worker(event.worker)

@@ -352,6 +352,13 @@ class DisturbWorker(Message, frozen=True, tag="disturb-worker"):
     amount: float = 0.0
 
 
+class RetireWorker(Message, frozen=True, tag="retire-worker"):
+    """Give a worker no new work, and let it end itself when it has none left."""
+
+    ticket: int
+    worker: WorkerId
+
+
 # --- manager to client ----------------------------------------------------------------------------
 
 
@@ -500,6 +507,7 @@ FromClient = (
     | Look
     | FetchFunctions
     | DisturbWorker
+    | RetireWorker
     | BlobPiece
 )
 ToClient = Welcome | Accepted | Agreed | Refused | Ended | JobPrinted | Functions | View

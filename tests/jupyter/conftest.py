@@ -1,12 +1,15 @@
-"""A kernel for each file of tests, and a notebook in it for each test."""
+"""A kernel for each file of tests, and a notebook in it for each test; a JupyterLab, and a page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cells import BEGIN
 from kernels import Kernel
+from labs import PICTURES, WITHIN_MS, Lab, chromium, lab_server
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +27,47 @@ def notebook(page: Kernel) -> Kernel:
     """A notebook in which nothing is defined yet but ``lines``; its cluster is the embedded one."""
     assert page.run(BEGIN).ok
     return page
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    with lab_server(tmp_path_factory.mktemp("lab")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = chromium()
+    if path is None:
+        pytest.skip("needs Chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=[
+                *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+                *("--disable-background-networking", "--disable-component-update"),
+                "--disable-sync",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def lab(
+    browser: Any, server: tuple[str, Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Lab]:
+    """A page of JupyterLab that has nothing open yet."""
+    address, folder = server
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page.set_default_timeout(WITHIN_MS)
+    pictures = Path(PICTURES) if PICTURES else tmp_path
+    pictures.mkdir(parents=True, exist_ok=True)
+    lab = Lab(page, address, folder, pictures)
+    yield lab
+    page.screenshot(path=pictures / f"end-of-{request.node.name}.png")
+    # The kernel goes with its cluster before the server does.
+    lab.shut_down()
+    page.close()

@@ -47,9 +47,10 @@ class Ran:
     @property
     def picture(self) -> dict[str, Any]:
         """The last whole picture that a view was sent."""
-        states = [message["data"].get("state", {}) for message in self.messages]
-        pictures = [state["snapshot"] for state in states if state.get("snapshot")]
-        return pictures[-1] if pictures else {}
+        told = [m["data"].get("state") or m["data"].get("content", {}) for m in self.messages]
+        pictures = [each["snapshot"] for each in told if each.get("snapshot")]
+        whole = [picture for picture in pictures if not picture.get("trimmed")]
+        return (whole or pictures or [{}])[-1]
 
 
 class Kernel:

@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 
 from mrkernel.ids import JobId, TaskId, WorkerId
-from mrkernel.jupyter import widgets
+from mrkernel.jupyter import pages, widgets
+from mrkernel.jupyter.busy import BUSY_AFTER_S, KernelBusy
+from mrkernel.jupyter.refresher import Refresher
+from mrkernel.jupyter.twin import TWIN_LIMIT
 from mrkernel.jupyter.widgets import (
-    TWIN_LIMIT,
+    BUSY_NOTE,
+    STOP_NOTE,
     WIDGET_MIME,
     ClusterWidget,
     JobWidget,
-    Refresher,
 )
 from mrkernel.monitor import events as ev
 from mrkernel.monitor.picture import Picture
@@ -113,6 +116,37 @@ def test_whole_pictures_come_now_and_then_for_views_that_missed_a_delta(stage: S
     assert len(sent) == 200
 
 
+def test_the_larger_a_picture_the_rarer_it_is_sent_whole(stage: Stage) -> None:
+    for number in range(200):
+        stage.tell(note("x" * 1500 + str(number)))
+    widget = JobWidget(stage.source)
+    sent = spy(widget)
+    ages = []
+    for tenth in range(600):
+        stage.tell(note(str(tenth)))
+        widget.feed(tenth / 10)
+        if sent[-1] == "snapshot":
+            ages.append(tenth / 10)
+    # 300 kB at 30 kB/s, until the feed's long lines have made room for short ones.
+    assert ages[0] == 0.3
+    assert 8.0 < ages[1] - ages[0] < 12.0
+
+
+def test_a_page_that_was_loaded_anew_or_missed_something_asks(stage: Stage) -> None:
+    widget = JobWidget(stage.source)
+    sent = spy(widget)
+    for tenth in range(51):
+        stage.tell(note(str(tenth)))
+        widget.feed(tenth / 10)
+    for question in ({"views": 1}, {"resync": True}):
+        widget._heard(widget, question, [])
+        seen = len(sent)
+        for tenth in range(51, 63):
+            stage.tell(note("on"))
+            widget.feed(tenth / 10 + (1.2 if "resync" in question else 0.0))
+        assert sent[seen:].count("snapshot") == 1
+
+
 def test_a_view_left_behind_is_brought_back_even_when_nothing_more_happens(stage: Stage) -> None:
     widget = JobWidget(stage.source)
     sent = spy(widget)
@@ -192,11 +226,11 @@ def test_the_twin_stays_small(stage: Stage) -> None:
     stage.begin()
     widget = JobWidget(stage.source)
     data, _ = widget._repr_mimebundle_()
-    size = len(data["text/html"].encode())
+    size = sum(len(data[kind].encode()) for kind in ("text/html", "text/plain"))
     assert TWIN_LIMIT / 2 < size <= TWIN_LIMIT
     assert "ü499" in data["text/html"]
     assert "earlier events are not kept" in data["text/html"]
-    assert len(data["text/plain"].encode()) <= TWIN_LIMIT
+    assert "more lines are not kept" in data["text/plain"]
 
 
 def test_the_clusters_view_goes_on_until_it_is_closed() -> None:
@@ -213,6 +247,146 @@ def test_the_clusters_view_goes_on_until_it_is_closed() -> None:
     widget.close()
     assert widget.over
     assert not widget.feed(1.0)
+
+
+# --- What can be done from a view -----------------------------------------------------------------
+
+
+class Deeds:
+    """What a page may ask for, and what came of it."""
+
+    def __init__(self) -> None:
+        self.did: list[tuple[str, str]] = []
+        self.answers: list[dict[str, Any]] = []
+        self._answered = threading.Semaphore(0)
+
+    def map(self) -> dict[str, Any]:
+        def kill(worker: str) -> None:
+            if worker == "w9":
+                raise ValueError("no worker 'w9' lives here")
+            self.did.append(("kill", worker))
+
+        return {"kill": kill, "cancel": lambda worker: self.did.append(("cancel", worker))}
+
+    def listen(self, widget: Any) -> None:
+        def send(content: dict[str, Any], buffers: object = None) -> None:
+            if "acted" in content:
+                self.answers.append(content)
+                self._answered.release()
+
+        widget.send = send
+
+    def wait(self) -> None:
+        assert self._answered.acquire(timeout=5)
+
+    def press(self, widget: Any, name: str, worker: str = "", offer: int | None = None) -> Any:
+        offer = widget.offer if offer is None else offer
+        content = {"act": name, "worker": worker, "offer": offer, "ticket": "7"}
+        widget._handle_custom_msg(content, [])
+        self.wait()
+        return self.answers[-1]
+
+
+class Line:
+    """A page's own line, at the kernel's end."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def on_msg(self, hear: Any) -> None:
+        self._hear = hear
+
+    def on_close(self, leave: Any) -> None:
+        self.leave = lambda: leave({})
+
+    def say(self, data: dict[str, Any]) -> None:
+        self._hear({"content": {"data": data}})
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_what_is_pressed_is_done_and_answered(stage: Stage) -> None:
+    deeds = Deeds()
+    widget = JobWidget(stage.source, deeds=deeds.map())
+    deeds.listen(widget)
+    assert widget.actions == ["kill", "cancel"]
+    assert deeds.press(widget, "kill", "w2") == {"acted": "7", "refused": ""}
+    assert deeds.press(widget, "cancel") == {"acted": "7", "refused": ""}
+    assert deeds.did == [("kill", "w2"), ("cancel", "")]
+    assert deeds.press(widget, "kill", "w9")["refused"] == "no worker 'w9' lives here"
+    widget._handle_custom_msg({"act": "no such thing"}, [])
+    assert len(deeds.answers) == 3
+
+
+def test_while_the_kernel_is_busy_no_button_is_shown_and_an_old_press_is_refused(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    busy = KernelBusy(lambda: now)
+    monkeypatch.setattr(widgets, "kernel_busy", busy)
+    deeds = Deeds()
+    widget = JobWidget(stage.source, deeds=deeds.map())
+    deeds.listen(widget)
+    offer = widget.offer
+    busy.begin()
+    now = BUSY_AFTER_S / 2
+    assert not widget.feed(now)
+    now = BUSY_AFTER_S + 0.1
+    assert widget.feed(now)
+    assert (widget.actions, widget.note) == ([], BUSY_NOTE)
+    busy.end()
+    assert widget.feed(now)
+    assert (widget.actions, widget.note) == (["kill", "cancel"], "")
+    assert "press again" in deeds.press(widget, "kill", "w2", offer=offer)["refused"]
+    assert deeds.did == []
+    stage.tell(ended())
+    widget.feed(now)
+    assert (widget.actions, widget.note) == ([], "")
+
+
+def test_a_cell_that_waits_for_its_job_says_how_to_stop_it(stage: Stage) -> None:
+    deeds = Deeds()
+    widget = JobWidget(stage.source, in_cell=True, deeds=deeds.map())
+    assert (widget.actions, widget.note) == ([], STOP_NOTE)
+    assert not widget.feed(0.0)
+    assert widget.note == STOP_NOTE
+
+
+def test_a_page_that_is_heard_while_a_cell_runs_has_buttons_all_the_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = KernelBusy(lambda: 100.0)
+    monkeypatch.setattr(widgets, "kernel_busy", busy)
+    busy._since = 0.0
+    deeds = Deeds()
+    widget = JobWidget(stage.source, in_cell=True, deeds=deeds.map())
+    deeds.listen(widget)
+    line = Line()
+    opening = {"content": {"data": {"view": widget.name_of_view}}}
+    pages._opened(line, opening)  # heard in the main thread: no help
+    widget.feed(0.0)
+    assert widget.note == STOP_NOTE
+    beside = threading.Thread(target=pages._opened, args=(line, opening))
+    beside.start()
+    beside.join()
+    widget.feed(0.1)
+    assert (widget.actions, widget.note) == (["kill", "cancel"], "")
+    line.say({"act": "cancel", "offer": widget.offer, "ticket": "1"})
+    deeds.wait()
+    assert deeds.did == [("cancel", "")]
+    line.leave()
+    widget.feed(0.2)
+    assert widget.note == STOP_NOTE
+
+
+def test_a_line_to_a_view_that_is_gone_is_closed() -> None:
+    line = Line()
+    pages._opened(line, {"content": {"data": {"view": "no such view"}}})
+    assert line.closed
+
+
+# --- The thread -----------------------------------------------------------------------------------
 
 
 def test_one_thread_feeds_all_and_ends_with_the_last(
@@ -291,3 +465,17 @@ def test_show_updates_its_output_with_the_static_twin_in_the_end(
     # A widget without its kernel is an error message in JupyterLab.
     assert set(data) == {"text/html", "text/plain"}
     assert "✓ 4.2 s" in data["text/html"]
+    # Beside the twin a saved notebook needs no picture.
+    assert widget.snapshot["trimmed"]
+    assert widget.snapshot["bars"] == {}
+
+
+def test_a_page_loaded_anew_after_the_end_is_told_all(stage: Stage) -> None:
+    widget = JobWidget(stage.source)
+    sent = spy(widget)
+    stage.tell(note("x"), ended())
+    widget.feed(0.2)
+    sent.clear()
+    widget._handle_custom_msg({"views": 1}, [])
+    [message] = sent
+    assert message["snapshot"]["feed"][-2]["text"] == "x"

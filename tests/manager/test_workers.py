@@ -22,6 +22,7 @@ from mrkernel.protocol.messages import (
     Refused,
     Registered,
     Retire,
+    RetireWorker,
 )
 
 
@@ -310,6 +311,34 @@ def test_a_process_of_that_number_on_another_host_is_another(desk: Desk) -> None
     desk.process_ended(pid, KILLED)
     assert desk.published(public.WorkerLost)[0].cause == "connection reset"
     assert desk.published(public.WorkerCause) == []
+
+
+# --- retired --------------------------------------------------------------------------------------
+
+
+def test_who_retires_ends_what_it_has_and_goes_with_the_next_tick(desk: Desk) -> None:
+    two_workers(desk)
+    desk.submit(maps=3)
+    assert desk.ask(RetireWorker(3, WorkerId("w2"))) == [Send(desk.client, Agreed(3))]
+    assert desk.starts(desk.wait(60.0)) == []
+    assert desk.starts(desk.finish("w2", "map-1")) == []  # no new work for it
+    goodbye = [Send(desk.peers["w2"], Retire("retired")), Close(desk.peers["w2"])]
+    assert desk.wait(0.2)[:2] == goodbye
+    (lost,) = desk.published(public.WorkerLost)
+    assert (lost.worker, lost.cause) == ("w2", "retired")
+    assert desk.published(public.AttemptLost) == []
+    assert desk.running() == {"w1": ["map-0"]}
+
+
+def test_who_is_idle_retires_at_once_and_twice_is_once(desk: Desk) -> None:
+    two_workers(desk)
+    for ticket in (3, 4):
+        desk.ask(RetireWorker(ticket, WorkerId("w1")))
+    assert len(desk.published(public.WorkerBarred)) == 1
+    desk.wait(0.2)
+    assert list(desk.state.workers) == ["w2"]
+    (refused,) = sent(desk.ask(RetireWorker(5, WorkerId("w1"))), Refused)
+    assert refused == Refused(5, "no worker 'w1' lives here; living: w2")
 
 
 # --- failing on purpose ---------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from mrkernel.ids import JobId
 from mrkernel.monitor import events as ev
-from mrkernel.monitor.picture import DELTAS_KEPT, Picture, PictureGap, apply
+from mrkernel.monitor.picture import DELTAS_KEPT, Changes, Pace, Picture, PictureGap, apply
 from mrkernel.monitor.view import JobView
 
 JOB = JobId("j-1")
@@ -63,3 +63,49 @@ def test_applying_leaves_the_picture_before_as_it_was() -> None:
     assert apply(start, delta)["workers"]["w1"]["slots"] == 1
     assert start == again
     assert start["workers"] == {}
+
+
+def test_changes_wait_their_turn_the_first_first() -> None:
+    changes = Changes(Pace(each=2, burst=3))
+    for key in "abcdef":
+        changes.note(key)
+    changes.note_first("e")
+    changes.note("a")  # it keeps its turn
+    taken = [list(changes.take(row, hurry=False)[0]) for _ in range(2)]
+    assert taken == [["e", "a", "b"], ["c", "d"]]
+    assert list(changes.take(row, hurry=True)[0]) == ["f"]
+    assert not changes
+
+
+def test_the_newest_first_and_what_is_only_said_otherwise_last() -> None:
+    changes = Changes(Pace(each=2, burst=2, newest_first=True))
+    for key in "abc":
+        changes.note(key)
+    changes.note_later("x")
+    changes.note("a")
+    assert [list(changes.take(row, hurry=False)[0]) for _ in range(2)] == [["a", "c"], ["b", "x"]]
+
+
+def test_what_a_reader_has_is_put_right_before_it_gets_more() -> None:
+    changes = Changes(Pace(each=2, burst=2, newest_first=True))
+    changes.note("old")
+    assert list(changes.take(row, hurry=False)[0]) == ["old"]
+    for key in ("old", "a", "b"):
+        changes.note(key)
+    assert list(changes.take(row, hurry=False)[0]) == ["old", "b"]
+
+
+def test_a_row_that_came_and_went_between_two_deltas_is_never_sent() -> None:
+    changes = Changes(Pace(each=9, burst=9))
+    changes.note("seen")
+    changes.note("brief")
+    changes.seen(["seen"])
+    changes.note_gone("brief")
+    changes.note_gone("seen", later=True)
+    assert changes.take(lambda key: None, hurry=False) == ({}, ["seen"])
+    changes.note_gone("seen")
+    assert not changes
+
+
+def row(key: str) -> dict[str, object]:
+    return {"key": key}

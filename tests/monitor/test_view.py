@@ -14,7 +14,9 @@ from mrkernel.ids import TaskId, WorkerId, map_task, reduce_task
 from mrkernel.monitor import events as ev
 from mrkernel.monitor.cluster_view import GONE_KEPT
 from mrkernel.monitor.picture import FEED_LIMIT, Json, apply
-from mrkernel.monitor.view import BANNER_S, TROUBLES_KEPT, ClusterView, JobView
+from mrkernel.monitor.setbacks import TROUBLES_KEPT
+from mrkernel.monitor.view import BANNER_S, ClusterView, JobView
+from mrkernel.monitor.workers import BEATS_KEPT
 
 #: A worker that came back under another name before its end was told.
 BACK_AT_ONCE = [
@@ -512,3 +514,34 @@ def test_what_waits_for_a_slot_does_not_count_as_running() -> None:
     for n in range(3):
         cluster.fold(started(map_task(n), W1))
     assert cluster.snapshot()["busy"] == 2
+
+
+def test_a_workers_heartbeats_failures_and_what_it_served() -> None:
+    def beat(at: float, shuffled: int = 0) -> ev.WorkerBeat:
+        return ev.WorkerBeat(
+            at=at, worker=W1, cpu_percent=1.0, memory_bytes=1, shuffled_bytes=shuffled
+        )
+
+    view = fold(accepted(), beat(0.5), beat(1.0), beat(1.75, shuffled=4000))
+    view.fold(
+        ev.AttemptFailed(at=2.0, job=JOB, task=map_task(0), attempt=1, worker=W1, sentence="x")
+    )
+    row = view.snapshot()["workers"]["w1"]
+    assert (row["beats"], row["shuffled"], row["failed"]) == ([500, 750], 4000, 1)
+    for n in range(100):
+        view.fold(beat(2.0 + n))
+    assert len(view.snapshot()["workers"]["w1"]["beats"]) == BEATS_KEPT
+
+
+def test_a_death_is_told_at_once_however_many_workers_there_are() -> None:
+    names = [WorkerId(f"w{n}") for n in range(200)]
+    view = fold(accepted(), *(joined(name) for name in names), workers=())
+    for _ in range(5):
+        for name in names:
+            view.fold(ev.WorkerBeat(at=2.0, worker=name, cpu_percent=1.0, memory_bytes=1))
+        view.take_delta()
+    view.fold(ev.WorkerLost(at=3.0, worker=names[150], cause="was killed (SIGKILL)"))
+    delta = view.take_delta()
+    assert delta is not None
+    assert len(delta["put"]["workers"]) < 10
+    assert delta["put"]["workers"]["w150"]["state"] == "dead"

@@ -2,134 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
-import shutil
-import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from events_strategy import JOB, events
 from hypothesis import HealthCheck, Phase, given, settings
+from pages import W1, W2, begin, hear, running
 
-import mrkernel.monitor
 from mrkernel.ids import WorkerId, map_task
 from mrkernel.monitor import events as ev
 from mrkernel.monitor import quantities, text
 from mrkernel.monitor.view import ClusterView, JobView
 
 pytestmark = pytest.mark.browser
-
-STATIC = Path(mrkernel.monitor.__file__).parent / "static"
-W1, W2 = WorkerId("w1"), WorkerId("w2")
-
-PAGE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
-<link rel="stylesheet" href="/view.css">
-<body style="margin:0;background:BACKGROUND"><div id="out"></div><script type="module">
-import * as view from "/view.js";
-window.view = view;
-window.mounted = 0;
-window.begin = (payloads) => {
-  let hear;
-  window.resyncs = 0;
-  window.stop?.();
-  window.stop = view.mount(document.getElementById("out"), {
-    subscribe(f) { hear = f; window.mounted += 1; return () => { window.mounted -= 1; }; },
-    resync() { window.resyncs += 1; },
-  });
-  window.hear = (payload) => new Promise((done) => {
-    hear(payload);
-    requestAnimationFrame(() => requestAnimationFrame(done));
-  });
-  const start = Promise.resolve();
-  return payloads.reduce((before, payload) => before.then(() => window.hear(payload)), start);
-};
-document.body.dataset.ready = "yes";
-</script>"""
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves view.js, view.css and the page that loads them."""
-
-    def do_GET(self) -> None:
-        if self.path in ("/light", "/dark"):
-            page = PAGE.replace("BACKGROUND", "#ffffff" if self.path == "/light" else "#14171c")
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(page.encode())
-        else:
-            super().do_GET()
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture(scope="module")
-def site() -> Iterator[str]:
-    handler = functools.partial(Handler, directory=str(STATIC))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-    )
-    if not found:
-        pytest.skip("needs Chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as api:
-        browser = api.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Any, site: str) -> Iterator[Any]:
-    page = browser.new_page(viewport={"width": 900, "height": 700})
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{site}/light")
-    page.wait_for_selector("body[data-ready]", state="attached")
-    yield page
-    page.close()
-    assert errors == []
-
-
-def begin(page: Any, *payloads: dict[str, Any]) -> None:
-    page.evaluate("(payloads) => begin(payloads)", list(payloads))
-
-
-def running() -> JobView:
-    view = JobView(JOB)
-    for event in (
-        ev.WorkerJoined(at=0.0, worker=W1, host="h", pid=1, slots=1),
-        ev.WorkerJoined(at=0.0, worker=W2, host="h", pid=2, slots=1),
-        ev.JobAccepted(
-            at=1.0,
-            job=JOB,
-            name="<img src=x onerror=alert(1)>",
-            maps=4,
-            reduces=2,
-            input_bytes=4000,
-            functions="<b>cell</b>",
-        ),
-        ev.AttemptStarted(at=1.0, job=JOB, task=map_task(0), attempt=1, worker=W2, input="<u>"),
-    ):
-        view.fold(event)
-    view.take_delta()
-    return view
 
 
 def test_it_says_what_the_python_side_says(page: Any) -> None:
@@ -167,7 +53,7 @@ def test_it_says_what_the_python_side_says(page: Any) -> None:
               return [p, view.lossesText(p), view.isTroubled(p), view.ratesText(p),
                       view.elapsed(p),
                       phases.map((f) => view.barText(p, f)),
-                      phases.map((f) => view.barParts(p, f))];
+                      phases.map((f) => view.barParts(p, f)), view.etaText(p)];
             }""",
             [first, deltas],
         )
@@ -180,6 +66,7 @@ def test_it_says_what_the_python_side_says(page: Any) -> None:
             pytest.approx(text.elapsed_s(picture)),
             [text.bar_text(picture, phase) for phase in phases],
         ]
+        assert there[7] == text.eta_text(picture)
         assert there[6] == [pytest.approx(text.bar_parts(picture, phase)) for phase in phases]
 
     compare()
@@ -192,32 +79,32 @@ def test_data_is_text_whatever_it_holds(page: Any) -> None:
     begin(page, {"snapshot": view.snapshot()})
     assert page.locator("#out img, #out script, #out b b, #out u").count() == 0
     assert "<img src=x onerror=alert(1)>" in page.inner_text(".mrk-name")
-    assert "<script>alert(1)</script>" in page.inner_text(".mrk-table")
+    assert "<script>alert(1)</script>" in page.inner_text(".mrk-workers")
 
 
 def test_it_is_compact_opens_itself_at_a_loss_and_folds_in_the_end(page: Any) -> None:
     view = running()
     begin(page, {"snapshot": view.snapshot()})
-    assert not page.is_visible(".mrk-table")
+    assert not page.is_visible(".mrk-workers")
     height = page.locator(".mrk-card").bounding_box()["height"]
     assert 100 <= height <= 130
     assert page.locator("[role=progressbar]").count() == 3
-    assert page.get_attribute("[data-phase=map]", "aria-valuetext") == "0 of 4 · 1 running"
+    assert page.get_attribute(".mrk-bar[data-phase=map]", "aria-valuetext") == "0 of 4 · 1 running"
 
     view.fold(ev.WorkerLost(at=2.0, worker=W2, cause="connection reset"))
-    page.evaluate("(p) => hear(p)", {"delta": view.take_delta()})
-    assert page.is_visible(".mrk-table")
-    assert "died at 1.0 s: connection reset" in page.inner_text(".mrk-table")
+    hear(page, view)
+    assert page.is_visible(".mrk-workers")
+    assert "died at 1.0 s: connection reset" in page.inner_text(".mrk-workers")
     assert "w2 died (connection reset): map-0 lost" in page.inner_text(".mrk-feed")
     assert page.inner_text(".mrk-loss") == "1 worker lost"
     # Hatched, not only red.
     assert "gradient" in page.evaluate(
         "getComputedStyle(document.querySelector('.mrk-again')).backgroundImage"
     )
-    assert page.locator("[data-phase=map] .mrk-again").bounding_box()["width"] > 20
+    assert page.locator(".mrk-bar[data-phase=map] .mrk-again").bounding_box()["width"] > 20
 
     view.fold(ev.JobEnded(at=5.2, job=JOB, outcome="done", sentence=""))
-    page.evaluate("(p) => hear(p)", {"delta": view.take_delta()})
+    hear(page, view)
     assert page.locator(".mrk-card").bounding_box()["height"] <= 45
     assert "4.2 s" in page.inner_text(".mrk-facts")
 
@@ -227,11 +114,11 @@ def test_the_banner_is_seen_in_the_compact_view_and_goes(page: Any) -> None:
     begin(page, {"snapshot": view.snapshot()})
     assert not page.is_visible(".mrk-banner")
     view.fold(ev.JobWaits(at=12.0, job=JOB, sentence="waiting for map-0 on w2: <b>it hangs</b>"))
-    page.evaluate("(p) => hear(p)", {"delta": view.take_delta()})
+    hear(page, view)
     assert page.inner_text(".mrk-banner") == "waiting for map-0 on w2: <b>it hangs</b>"
-    assert not page.is_visible(".mrk-table")
+    assert not page.is_visible(".mrk-workers")
     view.fold(ev.JobWaits(at=13.0, job=JOB, sentence=""))
-    page.evaluate("(p) => hear(p)", {"delta": view.take_delta()})
+    hear(page, view)
     assert not page.is_visible(".mrk-banner")
 
 
@@ -251,7 +138,10 @@ def test_each_state_of_a_worker_looks_its_own(page: Any) -> None:
     ):
         view.fold(event)
     begin(page, {"snapshot": view.snapshot()})
-    rows = {name: page.locator(f"tr:has(b:text-is('{name}'))") for name in ("w1", "w2", "w3", "w4")}
+    rows = {
+        name: page.locator(f".mrk-worker:has(b:text-is('{name}'))")
+        for name in ("w1", "w2", "w3", "w4")
+    }
     said = {name: row.inner_text() for name, row in rows.items()}
     assert "map-0 · backup" in said["w1"]
     assert "no heartbeat for 0.3 s" in said["w2"]
@@ -263,6 +153,7 @@ def test_each_state_of_a_worker_looks_its_own(page: Any) -> None:
     }
     assert colours["w2"] == colours["w4"] != colours["w3"]
     assert page.locator("[data-again=true]").count() == 0
+    assert page.inner_text(".mrk-workerbox .mrk-aside") == "1 alive, 1 suspect, 1 barred, 1 dead"
 
 
 def test_the_toggle_is_a_button_and_its_reader_decides(page: Any) -> None:
@@ -272,13 +163,13 @@ def test_the_toggle_is_a_button_and_its_reader_decides(page: Any) -> None:
     assert page.evaluate("document.activeElement.className") == "mrk-toggle"
     page.keyboard.press("Enter")
     assert page.get_attribute(".mrk-toggle", "aria-expanded") == "true"
-    assert page.is_visible(".mrk-table")
+    assert page.is_visible(".mrk-workers")
     view.fold(ev.JobEnded(at=5.2, job=JOB, outcome="done", sentence=""))
-    page.evaluate("(p) => hear(p)", {"delta": view.take_delta()})
+    hear(page, view)
     assert page.inner_text(".mrk-chip") == "✓ done"
-    assert page.is_visible(".mrk-table")  # stays open: the reader opened it
+    assert page.is_visible(".mrk-workers")  # stays open: the reader opened it
     page.click(".mrk-toggle")
-    assert not page.is_visible(".mrk-table")
+    assert not page.is_visible(".mrk-workers")
 
 
 def test_a_failed_job_stays_open_and_says_why(page: Any) -> None:
@@ -286,7 +177,7 @@ def test_a_failed_job_stays_open_and_says_why(page: Any) -> None:
     view.fold(ev.JobEnded(at=3.0, job=JOB, outcome="failed", sentence="map-0 raised"))
     begin(page, {"snapshot": view.snapshot()})
     assert page.inner_text(".mrk-why") == "map-0 raised"
-    assert page.is_visible(".mrk-table")
+    assert page.is_visible(".mrk-workers")
     assert page.inner_text(".mrk-chip") == "✗ failed"
 
 
@@ -323,12 +214,64 @@ def test_nothing_sticks_out_at_any_width(page: Any, width: int, kind: str) -> No
     assert out == []
 
 
-def test_dark_is_dark_and_readable(browser: Any, site: str) -> None:
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_without_colours_is_followed_too(browser: Any, site: str, scheme: str) -> None:
+    page = browser.new_page(color_scheme=scheme)
+    page.goto(f"{site}/light")
+    page.wait_for_selector("body[data-ready]", state="attached")
+    page.evaluate("document.body.style.background = 'none'")
+    begin(page, {"snapshot": running().snapshot()})
+    # It is white whatever the reader likes, unless it says that it can be dark.
+    assert page.get_attribute(".mrk", "data-theme") == "light"
+    page.evaluate("document.documentElement.style.colorScheme = 'light dark'")
+    page.wait_for_selector(f".mrk[data-theme={scheme}]")
+    page.evaluate("document.body.dataset.vscodeThemeKind = 'vscode-dark'")
+    page.wait_for_selector(".mrk[data-theme=dark]")
+    page.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_texts_stand_out_in_both_themes(browser: Any, site: str, theme: str) -> None:
+    """WCAG AA: 4.5 to 1 for every colour that text has on the ground it stands on."""
     page = browser.new_page()
-    page.goto(f"{site}/dark")
+    page.goto(f"{site}/{theme}")
     page.wait_for_selector("body[data-ready]", state="attached")
     begin(page, {"snapshot": running().snapshot()})
-    assert page.get_attribute(".mrk", "data-theme") == "dark"
+    assert page.get_attribute(".mrk", "data-theme") == theme
+    ratios = page.evaluate(
+        """() => {
+          const canvas = document.createElement("canvas");
+          const probe = canvas.getContext("2d", { willReadFrequently: true });
+          const span = document.querySelector(".mrk").appendChild(document.createElement("span"));
+          const light = (name, under) => {
+            for (const each of [under, name]) {
+              if (!each) continue;
+              span.style.color = `var(--mrk-${each})`;
+              probe.fillStyle = getComputedStyle(span).color;
+              probe.fillRect(0, 0, 1, 1);
+            }
+            const [r, g, b] = [...probe.getImageData(0, 0, 1, 1).data].map((v) => {
+              v /= 255;
+              return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+            });
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const ratio = (ink, ground) => {
+            const [a, b] = [light(ink, ground), light(ground)].sort((x, y) => y - x);
+            return (a + 0.05) / (b + 0.05);
+          };
+          const pairs = [
+            ...["ink", "dim", "fail", "warn", "good", "map"].map((ink) => [ink, "bg"]),
+            ...["ink", "dim", "fail", "warn"].map((ink) => [ink, "panel"]),
+            ...["map", "reduce", "fail"].map((ground) => ["onhue", ground]),
+            ...["map-run", "reduce-run", "map-gone", "reduce-gone"].map((g) => ["ink", g]),
+            ["ink", "killed"],
+            ["fail", "fail-soft"],
+          ];
+          return pairs.map(([ink, ground]) => [`${ink} on ${ground}`, ratio(ink, ground)]);
+        }"""
+    )
+    assert {name: ratio for name, ratio in ratios if ratio < 4.5} == {}
     page.close()
 
 
