@@ -310,6 +310,8 @@ def done_event(
         bad=len(message.bad),
         peak_memory=message.peak_memory,
         saved_s=saved_s,
+        sizes=message.output.sizes if message.output else (),
+        top=message.output.top if message.output else (),
     )
 
 

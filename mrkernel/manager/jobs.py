@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from mrkernel.data.splits import MemorySplit
 from mrkernel.ids import JobId, WorkerId
+from mrkernel.job.builtins import folding
 from mrkernel.job.failure import Failure
 from mrkernel.job.plan import plan_tasks
 from mrkernel.job.spec import JobSpec
@@ -165,6 +166,7 @@ class Jobs:
                 reduces=len(reduces),
                 input_bytes=sum(task.input_bytes for task in maps),
                 functions=spec.functions_label,
+                top=_told_of_keys(spec),
             )
         )
         for task in maps:
@@ -469,6 +471,20 @@ class Jobs:
         """Say that there is none of that name, and which there are."""
         known = ", ".join(self._books.jobs) or "none"
         return f"there is no job {job_id!r} here; jobs I know: {known}"
+
+
+def _told_of_keys(spec: JobSpec) -> Literal["count", "sum", "min", "max"]:
+    """What maps tell of the keys that stand out: a built-in's value, or how often they came."""
+    names = {"function": object(), "none": None}
+    folds = folding(
+        names.get(spec.reducer, spec.reducer),
+        names.get(spec.combiner, spec.combiner),
+        sort_values=spec.sort_values,
+    )
+    match folds.map:
+        case "sum" | "min" | "max" as told:
+            return told
+    return "count"
 
 
 def _taken_over(task: Task, fact: JobTaken, stores: Container[WorkerId]) -> Task:

@@ -89,6 +89,7 @@ class RunOutput(msgspec.Struct, frozen=True):
     sizes: tuple[int, ...]  #: bytes per partition; all zero: no file was written
     digest: int = 0  #: two attempts with different ones made different pairs; 0: not known
     data: bytes | None = None  #: the whole run when it is small: no file was written
+    top: tuple[tuple[str, float], ...] = ()  #: keys that stand out, for the views
 
 
 class PartOutput(msgspec.Struct, frozen=True):

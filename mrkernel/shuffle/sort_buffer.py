@@ -25,6 +25,7 @@ from mrkernel.shuffle.key_column import KeyColumn
 from mrkernel.shuffle.partition import Partitioner, hashes_of, partitions_of, parts_of
 from mrkernel.shuffle.range_partition import RangePartitioner
 from mrkernel.shuffle.run import RunIndex, RunWriter
+from mrkernel.shuffle.top_keys import TopKeys
 
 #: Combines one group's values on the map side; may be applied 0..n times.
 Combine = Callable[[Any, Sequence[Any]], Sequence[Any]]
@@ -49,6 +50,7 @@ class SortBuffer:
     Attributes:
         pairs: how many were added.
         spills: how often memory was short.
+        top: the keys that stand out in what was written.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class SortBuffer:
         self._combine = combine
         self._fold: Fold | None = make_fold(fold) if fold is not None else None
         self._fold_name = fold
+        self.top = TopKeys(fold)
         self._collector = Collector()
         self._digest = Digest()
         self._fold_digest = FoldDigest(fold) if fold is not None else None
@@ -162,6 +165,7 @@ class SortBuffer:
             elif self._combine is not None:
                 left = combined(groups, self._combine)
             if left.pairs:
+                self.top.add(groups if self._fold_name is None else left)
                 self._write(part, left)
         self._writer.end_segment()
 

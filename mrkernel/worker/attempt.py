@@ -194,7 +194,7 @@ def _map(start: Start, context: JobContext) -> Done:
         writer.abort()
         raise
     sizes = [index.partition(p).nbytes for p in range(spec.reduce_tasks)]
-    done.output = RunOutput(tuple(sizes), index.digest, writer.data)
+    done.output = RunOutput(tuple(sizes), index.digest, writer.data, buffer.top.named())
     return done
 
 
