@@ -66,6 +66,7 @@ PURE = (
     "manager/replay.py",
     "manager/snapshot.py",
     "manager/story.py",
+    "manager/totals.py",
     "manager/jobs.py",
     "manager/workers.py",
     "manager/scheduler.py",

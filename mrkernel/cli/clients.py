@@ -30,6 +30,10 @@ def add_commands(commands: Any) -> None:
         parser.add_argument(
             "--on", metavar="NAME", help="a manager: host:port, or its name; default: my only one"
         )
+        if call is watch:
+            parser.add_argument(
+                "--web", action="store_true", help="only say the address of its web page"
+            )
         parser.set_defaults(call=call, parser=parser)
 
 
@@ -66,6 +70,8 @@ def show_workers(arguments: argparse.Namespace) -> int:
 
 def watch(arguments: argparse.Namespace) -> int:
     """Show a job until it ends, or the cluster until interrupted."""
+    if arguments.web:
+        return _say_pages(arguments)
     client = _connect(arguments)
     try:
         if arguments.job is not None:
@@ -87,6 +93,19 @@ def watch(arguments: argparse.Namespace) -> int:
                 time.sleep(0.25)
     finally:
         client.close()
+    return 0
+
+
+def _say_pages(arguments: argparse.Namespace) -> int:
+    """Print the address of the web page that is asked for, or of all there are."""
+    from mrkernel.security.token import find_manager, running_managers
+
+    managers = [manager for manager in running_managers(embedded=True) if manager.web_port]
+    if arguments.manager is not None or arguments.job is not None or not managers:
+        managers = [find_manager(arguments.manager)]
+    page = f"/job/{arguments.job}" if arguments.job is not None else "/"
+    for manager in managers:
+        print(manager.web_url(page))  # noqa: T201
     return 0
 
 

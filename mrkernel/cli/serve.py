@@ -28,6 +28,7 @@ DEFAULT_PORT = 6000
 LEASE_S = 600.0
 #: In a state directory: the port that workers and clients know.
 PORT = "port"
+WEB_PORT = "web-port"  #: likewise, of browsers
 
 
 def add_commands(commands: Any) -> None:
@@ -39,6 +40,10 @@ def add_commands(commands: Any) -> None:
     manager.add_argument(
         "--port", type=_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 = any free"
     )
+    manager.add_argument(
+        "--web-port", type=_port, metavar="P", help="of its web page; default: any free"
+    )
+    manager.add_argument("--no-web", action="store_true", help="no web page")
     manager.add_argument(
         "--state",
         type=Path,
@@ -110,16 +115,26 @@ def run_manager(arguments: argparse.Namespace) -> int:
         state = state_root() / f"manager-{arguments.port or name}"
     # One that nobody can name again is of use only while it has a job to go on with.
     fleeting = arguments.state is None and not arguments.port
-    listener = _listen(arguments.host, arguments.port or _last_port(state))
+    listener = _listen(arguments.host, arguments.port or _last_port(state, PORT))
+    web = None
+    if not arguments.no_web:
+        port = arguments.web_port or _last_port(state, WEB_PORT)
+        try:
+            web = _listen(arguments.host, port, "--web-port")
+        except ClusterError:
+            listener.close()
+            raise
     try:
         directory = StateDirectory.open(state.absolute(), cluster=name)
     except OSError as error:
         listener.close()
+        if web is not None:
+            web.close()
         raise ClusterError(
             f"{state} cannot be the state directory: {error.strerror}; give another --state"
         ) from error
     with directory:
-        return asyncio.run(_manage(directory, listener, liveness, fleeting=fleeting))
+        return asyncio.run(_manage(directory, listener, web, liveness, fleeting=fleeting))
 
 
 def state_root() -> Path:
@@ -129,17 +144,17 @@ def state_root() -> Path:
     return user_state_path("mrkernel")
 
 
-def _last_port(state: Path) -> int:
+def _last_port(state: Path, which: str) -> int:
     """Return the port that a state directory's manager had last, if it is still free; else 0."""
     try:
-        port = int((state / PORT).read_text())
+        port = int((state / which).read_text())
         socket.create_server(("127.0.0.1", port)).close()
     except (OSError, ValueError, OverflowError):
         return 0
     return port
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, option: str = "--port") -> socket.socket:
     from mrkernel.security.token import running_managers
 
     try:
@@ -150,17 +165,23 @@ def _listen(host: str, port: int) -> socket.socket:
             if error.errno == errno.EADDRINUSE and manager.port == port:
                 whose = f"your manager {manager.id} (process {manager.pid}) listens there"
         raise ClusterError(
-            f"cannot listen on {host}:{port}: {whose}; give another --port, or 0 for any free one"
+            f"cannot listen on {host}:{port}: {whose}; give another {option}, or 0 for any free one"
         ) from error
 
 
 async def _manage(
-    directory: StateDirectory, listener: socket.socket, liveness: Liveness, *, fleeting: bool
+    directory: StateDirectory,
+    listener: socket.socket,
+    web: socket.socket | None,
+    liveness: Liveness,
+    *,
+    fleeting: bool,
 ) -> int:
     from mrkernel.deploy.manager import manage
     from mrkernel.security.token import ConnectionFile, write_connection_file
 
     host, port = listener.getsockname()[:2]
+    web_port = web.getsockname()[1] if web is not None else 0
     path: Path | None = None
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -170,23 +191,30 @@ async def _manage(
     def ready(server: ManagerServer) -> None:
         nonlocal path
         (directory.path / PORT).write_text(str(port))
-        path = write_connection_file(
-            ConnectionFile(
-                id=directory.cluster,
-                host=host,
-                port=port,
-                token=directory.token.hex(),
-                pid=os.getpid(),
-                state=str(directory.path),
-            )
+        connection = ConnectionFile(
+            id=directory.cluster,
+            host=host,
+            port=port,
+            token=directory.token.hex(),
+            pid=os.getpid(),
+            state=str(directory.path),
+            web_port=web_port,
         )
+        path = write_connection_file(connection)
         _say(f"manager {directory.cluster} listens on {host}:{port}; add workers with")
         _say(f"  mrkernel worker --manager-host {host} --manager-port {port}")
+        if web_port:
+            (directory.path / WEB_PORT).write_text(str(web_port))
+            # What is not a terminal may be a log, which others may read.
+            seen = sys.stdout.isatty()
+            _say(
+                f"web page: {connection.web_url() if seen else '`mrkernel watch --web` says where'}"
+            )
         if server.taken_up:
             _say(f"took up {plural(server.taken_up, 'job')} from its journal")
 
     try:
-        server = await manage(directory, listener, stop, liveness=liveness, ready=ready)
+        server = await manage(directory, listener, stop, liveness=liveness, web=web, ready=ready)
     finally:
         if path is not None:
             path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from mrkernel.manager.server import ManagerServer, serve
 from mrkernel.manager.state_directory import StateDirectory
+from mrkernel.manager.web import WebPage
 from mrkernel.manager.workers import Liveness
 
 
@@ -18,6 +19,7 @@ async def manage(
     *,
     liveness: Liveness,
     exits: int | None = None,
+    web: socket.socket | None = None,
     ready: Callable[[ManagerServer], None] | None = None,
 ) -> ManagerServer:
     """Be the manager of a state directory until ``stop``; go on with the jobs in its journal.
@@ -26,6 +28,7 @@ async def manage(
         listener: where clients and workers come; given up to the server.
         exits: a pipe on which whoever starts worker servers tells how they ended: a line of JSON
             each, ``{"pid": 4711, "cause": "was killed (SIGKILL)"}``; None: nobody does.
+        web: where browsers come; given up to its web page. None: it has none.
         ready: called once it has taken up what is in the journal, and listens.
 
     Returns: the server as it was in the end, closed.
@@ -42,7 +45,16 @@ async def manage(
     )
     listener.setblocking(False)
     server.add_socket(listener)
+    page = None
+    if web is not None:
+        # Who starts workers anew may have one killed from the page.
+        page = WebPage(server, web, directory.token, kills=exits is not None)
+        page.begin()
     if ready is not None:
         ready(server)
-    await serve(server, stop)
+    try:
+        await serve(server, stop)
+    finally:
+        if page is not None:
+            await page.end()
     return server

@@ -8,8 +8,8 @@ it kill the manager, for lectures and tests, start one more worker, or not start
 has ended.
 
 What a manager needs to go on where the one before ended belongs to the supervisor: the listening
-socket, at which clients and workers wait meanwhile; the state directory; and the pipe on which it
-is told how worker servers ended, one line of JSON each.
+sockets, at which clients, workers and browsers wait meanwhile; the state directory; and the pipe on
+which it is told how worker servers ended, one line of JSON each.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class _Cluster:
     token: bytes
     directory: Path
     listener: socket.socket
+    web: socket.socket  #: where browsers come
     exits: tuple[int, int]  #: the pipe on which the manager is told of deaths
     beat_s: float | None  #: between heartbeats; None: as is good on one machine
     manager: _Child | None = None
@@ -106,6 +107,7 @@ def main(argv: list[str] | None = None) -> int:
         make_token(),
         make_cluster_directory(),
         socket.create_server(("127.0.0.1", 0), backlog=128),
+        socket.create_server(("127.0.0.1", 0), backlog=16),
         _exits_pipe(),
         arguments.beat,
     )
@@ -127,6 +129,7 @@ def main(argv: list[str] | None = None) -> int:
                 pid=os.getpid(),
                 embedded=arguments.embedded,
                 state=str(cluster.state),
+                web_port=cluster.web.getsockname()[1],
             )
         )
         ready = {
@@ -345,6 +348,7 @@ def _manager_main(cluster: _Cluster) -> int:
             *(directory, cluster.listener, asyncio.Event()),
             liveness=liveness,
             exits=cluster.exits[0],
+            web=cluster.web,
         )
         asyncio.run(life)
     return 0
@@ -356,6 +360,7 @@ def _worker_main(cluster: _Cluster, slots: int) -> int:
 
     address = cluster.listener.getsockname()
     cluster.listener.close()
+    cluster.web.close()
     for descriptor in cluster.exits:
         os.close(descriptor)
     directory = cluster.directory / f"worker-{cluster.workers_started}"

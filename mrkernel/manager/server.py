@@ -52,11 +52,12 @@ from mrkernel.manager.instructions import (
 from mrkernel.manager.keeping import Records
 from mrkernel.manager.state import ManagerState
 from mrkernel.manager.state_directory import StateDirectory
+from mrkernel.manager.totals import Totals
 from mrkernel.manager.transitions import JobState
 from mrkernel.manager.workers import Home, Liveness
 from mrkernel.monitor.broker import Broker
 from mrkernel.monitor.events import AnyEvent, Noted
-from mrkernel.protocol.connection import Connection
+from mrkernel.protocol.connection import Talk
 from mrkernel.protocol.doorway import Doorway
 from mrkernel.protocol.framing import BLOB_PIECE
 from mrkernel.protocol.listening import PatientServer
@@ -134,13 +135,14 @@ class ManagerServer(PatientServer):
         self.state = ManagerState(home, liveness=liveness, tick_s=self.tick_s)
         wall = time.time() - clock()
         self._broker = Broker(wall=wall)
+        self.totals = Totals()
         self._peers = itertools.count(1)
-        self._connections: dict[PeerId, Connection] = {}
+        self._connections: dict[PeerId, Talk] = {}
         self._blobs: dict[str, bytes] = {}
         self._arriving: dict[tuple[PeerId, str], bytearray] = {}
         self._view_timer: asyncio.TimerHandle | None = None
-        self._outbox: list[tuple[Connection, Message | None]] = []  # None: close it
-        self._patient: dict[Connection, None] = {}  # those with something that can wait
+        self._outbox: list[tuple[Talk, Message | None]] = []  # None: close it
+        self._patient: dict[Talk, None] = {}  # those with something that can wait
         self._events: list[AnyEvent] = []  # not folded into the views yet
         self._flush_scheduled = False
         self._stuck = False  # the journal cannot be written
@@ -151,6 +153,7 @@ class ManagerServer(PatientServer):
         for instruction in self._records.restore(self.state, self._blobs, clock(), wall):
             self._obey(instruction)
         self._fold()
+        self.totals = Totals()  # an earlier manager has counted what its journal tells
 
     def begin(self) -> None:
         """Listen to heartbeats and exits; the event loop runs."""
@@ -165,6 +168,11 @@ class ManagerServer(PatientServer):
             asyncio.get_running_loop().remove_reader(self._exits)
         self._beats.end()
         self.stop()
+
+    @property
+    def broker(self) -> Broker:
+        """The pictures of the cluster and its jobs."""
+        return self._broker
 
     @property
     def taken_up(self) -> int:
@@ -191,20 +199,32 @@ class ManagerServer(PatientServer):
             return
         worker = connection.role == "worker"
         connection.watch_over(self._liveness.dead_after_s if worker else CLIENT_PATIENCE_S)
-        peer = PeerId(next(self._peers))
-        self._connections[peer] = connection
-        self._turn([PeerJoined(peer, connection.role)])
+        peer = self.admit(connection)
         try:
             async for messages in connection.batches(decoder):
                 self._hear(peer, messages)
         finally:
-            del self._connections[peer]
-            self._patient.pop(connection, None)
-            self._broker.unsubscribe(peer)
-            self._beats.forget(peer)
-            for key in [key for key in self._arriving if key[0] == peer]:
-                del self._arriving[key]
-            self._turn([PeerLost(peer, connection.ended)])
+            self.leave(peer, connection.ended)
+
+    def admit(self, connection: Talk) -> PeerId:
+        """Take in a peer that has proved itself; its words go to ``hear``, its end to ``leave``."""
+        peer = PeerId(next(self._peers))
+        self._connections[peer] = connection
+        self._turn([PeerJoined(peer, connection.role)])
+        return peer
+
+    def hear(self, peer: PeerId, message: Message) -> None:
+        """Take one message, no blob, of a peer."""
+        self._turn([Received(peer, message)])
+
+    def leave(self, peer: PeerId, cause: str) -> None:
+        """Forget a peer that has gone."""
+        self._patient.pop(self._connections.pop(peer), None)
+        self._broker.unsubscribe(peer)
+        self._beats.forget(peer)
+        for key in [key for key in self._arriving if key[0] == peer]:
+            del self._arriving[key]
+        self._turn([PeerLost(peer, cause)])
 
     def _hear(self, peer: PeerId, messages: Sequence[Any]) -> None:
         """Take the messages of one frame; blobs among them are the shell's."""
@@ -218,6 +238,7 @@ class ManagerServer(PatientServer):
         self._turn(events)
 
     def _heard(self, peers: Sequence[PeerId]) -> None:
+        self.totals.heartbeats += len(peers)
         self._turn([Heartbeat(peer) for peer in peers])
 
     def _read_exits(self, pending: bytearray) -> None:
@@ -293,7 +314,7 @@ class ManagerServer(PatientServer):
                 if connection is not None:
                     self._outbox.append((connection, None))
 
-    def _say(self, connection: Connection, message: Message) -> None:
+    def _say(self, connection: Talk, message: Message) -> None:
         """Queue a message: it leaves when what was decided with it is in the journal."""
         self._outbox.append((connection, message))
 
@@ -342,8 +363,8 @@ class ManagerServer(PatientServer):
         if not written:
             self._outbox = [said for said in outbox if not isinstance(said[1], _TOLD_ANYWAY)]
             outbox = [said for said in outbox if isinstance(said[1], _TOLD_ANYWAY)]
-        workers: dict[Connection, None] = {}
-        clients: dict[Connection, None] = {}
+        workers: dict[Talk, None] = {}
+        clients: dict[Talk, None] = {}
         for connection, message in outbox:
             if message is None:
                 connection.close()
@@ -364,6 +385,7 @@ class ManagerServer(PatientServer):
     def _fold(self) -> None:
         events, self._events = self._events, []
         for event in events:
+            self.totals.note(event)
             try:
                 self._broker.publish(event)
             except Exception:
@@ -371,7 +393,7 @@ class ManagerServer(PatientServer):
 
     # --- blobs ------------------------------------------------------------------------------------
 
-    def _send_blob(self, connection: Connection, digest: str) -> None:
+    def _send_blob(self, connection: Talk, digest: str) -> None:
         for piece in blob_pieces(digest, self._blobs[digest], BLOB_PIECE):
             self._say(connection, piece)
 

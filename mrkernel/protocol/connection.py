@@ -11,7 +11,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from tornado.iostream import IOStream, StreamClosedError
 
@@ -36,6 +36,22 @@ logger = logging.getLogger("mrkernel.protocol")
 
 READ_SIZE = 256 << 10  #: bytes taken from the socket at once
 PIECE = 1 << 20  #: bytes of a file read and sent at once, where the kernel does not do it
+
+
+class Talk(Protocol):
+    """How to talk to a peer: a ``Connection``, or somebody in this process who needs none."""
+
+    @property
+    def role(self) -> Role: ...
+    @property
+    def session_key(self) -> bytes: ...
+    @property
+    def unsent_bytes(self) -> int: ...
+    def put(self, message: Message) -> None: ...
+    def send(self, message: Message) -> None: ...
+    def send_alone(self, *messages: Message) -> None: ...
+    def flush(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Connection:

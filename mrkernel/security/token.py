@@ -6,6 +6,9 @@ owner only, beside those of Jupyter's kernels and guarded like them.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import os
 import secrets
 import stat
@@ -28,6 +31,7 @@ class ConnectionFile(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     embedded: bool = False  #: it belongs to one kernel: other programs do not choose it
     state: str = ""  #: its state directory, with the journal; "": not known
+    web_port: int = 0  #: where its web page is, on the same host; 0: it has none
 
     def __repr__(self) -> str:
         return f"ConnectionFile({self.id}, {self.host}:{self.port}, pid={self.pid}, token=…)"
@@ -36,10 +40,28 @@ class ConnectionFile(msgspec.Struct, frozen=True, kw_only=True):
     def secret(self) -> bytes:
         return bytes.fromhex(self.token)
 
+    def web_url(self, path: str = "/") -> str:
+        """The address of its web page, with what lets one in: for the owner's eyes only.
+
+        Raises:
+            ManagerUnreachableError: it has no web page.
+        """
+        if not self.web_port:
+            raise ManagerUnreachableError(f"manager {self.id} was started without a web page")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        token = derived(self.secret, "web page")
+        return f"http://{host}:{self.web_port}{path}?token={token}"
+
 
 def make_token() -> bytes:
     """Return a fresh secret."""
     return secrets.token_bytes(TOKEN_SIZE)
+
+
+def derived(secret: bytes, purpose: str) -> str:
+    """Return a secret for one purpose, from which the cluster's own cannot be found."""
+    digest = hmac.digest(secret, f"mrkernel {purpose}".encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def make_id() -> str:
