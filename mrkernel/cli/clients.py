@@ -1,4 +1,4 @@
-"""``mrkernel jobs | workers | watch | cancel | logs | forget``: talking to a running manager."""
+"""``mrkernel jobs | workers | cancel | logs | forget``: talking to a running manager."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 import time
 from typing import Any
 
-from mrkernel.engines.follow import PrintedLines, follow
 from mrkernel.errors import JobSpecError
 from mrkernel.monitor.text import cluster_lines, job_rows
 
@@ -17,7 +16,6 @@ def add_commands(commands: Any) -> None:
     for name, call, help_text, has_job in (
         ("jobs", show_jobs, "list the jobs of a manager", False),
         ("workers", show_workers, "list its workers", False),
-        ("watch", watch, "watch the workers, or a job, until it ends", None),
         ("cancel", cancel, "stop a job everywhere", True),
         ("logs", show_logs, "print what a job's tasks printed", True),
         ("forget", forget, "delete all that the cluster holds of an ended job", True),
@@ -25,15 +23,9 @@ def add_commands(commands: Any) -> None:
         parser = commands.add_parser(name, help=help_text)
         if has_job:
             parser.add_argument("job", metavar="ID")
-        elif has_job is None:
-            parser.add_argument("job", metavar="ID", nargs="?")
         parser.add_argument(
             "--on", metavar="NAME", help="a manager: host:port, or its name; default: my only one"
         )
-        if call is watch:
-            parser.add_argument(
-                "--web", action="store_true", help="only say the address of its web page"
-            )
         parser.set_defaults(call=call, parser=parser)
 
 
@@ -65,47 +57,6 @@ def show_workers(arguments: argparse.Namespace) -> int:
             print(line)  # noqa: T201
     finally:
         client.close()
-    return 0
-
-
-def watch(arguments: argparse.Namespace) -> int:
-    """Show a job until it ends, or the cluster until interrupted."""
-    if arguments.web:
-        return _say_pages(arguments)
-    client = _connect(arguments)
-    try:
-        if arguments.job is not None:
-            # Who only watches must not take the job along when he leaves.
-            job = client.attach(arguments.job, PrintedLines())
-            follow(job, cancel_on_interrupt=False)
-            return 0
-        if not sys.stdout.isatty():
-            for line in cluster_lines(client.look("cluster"), 0):
-                print(line)  # noqa: T201
-            return 0
-        from rich.live import Live
-
-        from mrkernel.monitor.terminal import cluster_renderable
-
-        with Live(auto_refresh=False) as live:
-            while not client.closed:
-                live.update(cluster_renderable(client.cluster.snapshot()), refresh=True)
-                time.sleep(0.25)
-    finally:
-        client.close()
-    return 0
-
-
-def _say_pages(arguments: argparse.Namespace) -> int:
-    """Print the address of the web page that is asked for, or of all there are."""
-    from mrkernel.security.token import find_manager, running_managers
-
-    managers = [manager for manager in running_managers(embedded=True) if manager.web_port]
-    if arguments.manager is not None or arguments.job is not None or not managers:
-        managers = [find_manager(arguments.manager)]
-    page = f"/job/{arguments.job}" if arguments.job is not None else "/"
-    for manager in managers:
-        print(manager.web_url(page))  # noqa: T201
     return 0
 
 

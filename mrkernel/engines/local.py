@@ -105,6 +105,10 @@ class LocalCluster(Disturbable, Cluster):
         """``host:port`` of the manager."""
         return f"{self.client.connection.host}:{self.client.connection.port}"
 
+    def web_url(self, job: str = "") -> str:
+        """The address of its web page, or of a job's: see ``ManagerClient.web_url``."""
+        return self.client.web_url(job)
+
     @property
     def slots(self) -> int:
         """Slots of all workers as planned, whether they have joined yet or not."""

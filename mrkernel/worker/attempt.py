@@ -177,7 +177,8 @@ def _map(start: Start, context: JobContext) -> Done:
     combiner = None
     if functions.combiner is not None:
         combiner = ReduceCall(functions.combiner, "combiner")
-    fold = _folds(context).map
+    folds = _folds(context)
+    fold = folds.map
     buffer = SortBuffer(
         spec.reduce_tasks,
         writer=writer,
@@ -194,7 +195,8 @@ def _map(start: Start, context: JobContext) -> Done:
         writer.abort()
         raise
     sizes = [index.partition(p).nbytes for p in range(spec.reduce_tasks)]
-    done.output = RunOutput(tuple(sizes), index.digest, writer.data, buffer.top.named())
+    top = buffer.top.named() if folds.foretells else ()
+    done.output = RunOutput(tuple(sizes), index.digest, writer.data, top)
     return done
 
 

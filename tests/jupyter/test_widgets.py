@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mrkernel.errors import ManagerUnreachableError
 from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.jupyter import pages, widgets
 from mrkernel.jupyter.busy import BUSY_AFTER_S, KernelBusy
@@ -319,6 +320,21 @@ def test_what_is_pressed_is_done_and_answered(stage: Stage) -> None:
     assert len(deeds.answers) == 3
 
 
+def test_the_web_pages_address_is_told_to_who_presses_and_to_nobody_else(stage: Stage) -> None:
+    deeds = Deeds()
+    widget = JobWidget(stage.source, page=lambda: "http://127.0.0.1:1/job/j-1?token=secret")
+    deeds.listen(widget)
+    assert widget.actions == ["page"]
+    assert deeds.press(widget, "page")["open"].endswith("secret")
+    data, _ = widget._repr_mimebundle_()
+    assert "secret" not in str(widget.get_state()) + str(data)
+
+    def none() -> str:
+        raise ManagerUnreachableError("this manager has no web page")
+
+    assert JobWidget(stage.source, page=none).actions == []
+
+
 def test_while_the_kernel_is_busy_no_button_is_shown_and_an_old_press_is_refused(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,6 +470,7 @@ def test_show_updates_its_output_with_the_static_twin_in_the_end(
         lambda data, display_id, raw: updates.append((data, display_id)),
     )
     widget = JobWidget(stage.source)
+    sent = spy(widget)
     widget.show()
     stage.tell(note("x"))
     widget.feed(0.1)
@@ -462,12 +479,47 @@ def test_show_updates_its_output_with_the_static_twin_in_the_end(
     widget.feed(0.2)
     [(data, display_id)] = updates
     assert display_id == "d1"
+    # A page that was loaded anew does not know the display; it finds the view by its model.
+    assert sent[-1] == {"twin": data, "of": widget.model_id}
+    sent.clear()
+    widget._handle_custom_msg({"views": 1}, [])
+    assert sent[-1] == {"twin": data, "of": widget.model_id}
     # A widget without its kernel is an error message in JupyterLab.
     assert set(data) == {"text/html", "text/plain"}
     assert "✓ 4.2 s" in data["text/html"]
     # Beside the twin a saved notebook needs no picture.
     assert widget.snapshot["trimmed"]
     assert widget.snapshot["bars"] == {}
+
+
+def test_a_job_that_ends_while_its_view_is_displayed_has_its_twin_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import IPython.display
+
+    class Handle:
+        display_id = "d1"
+
+    updates: list[dict[str, Any]] = []
+    held: list[bool] = []
+
+    def display(shown: Any, display_id: bool) -> Handle:
+        held.append(shown._feeding.locked())
+        return Handle()
+
+    monkeypatch.setattr(IPython.display, "display", display)
+    monkeypatch.setattr(
+        IPython.display, "update_display", lambda data, display_id, raw: updates.append(data)
+    )
+    widget = JobWidget(stage.source)
+    stage.tell(ended())
+    assert widget.feed(0.1)  # the refresher is quicker
+    assert updates == []
+    widget.show()
+    assert held == [True]
+    [data] = updates
+    assert "✓ 4.2 s" in data["text/html"]
+    assert widget.snapshot["trimmed"]
 
 
 def test_a_page_loaded_anew_after_the_end_is_told_all(stage: Stage) -> None:
