@@ -7,6 +7,7 @@ import random
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from mrkernel.ids import JobId, TaskId, WorkerId, map_task, reduce_task
 from mrkernel.monitor import events as ev
@@ -105,7 +106,7 @@ class _Story:
         )
 
     def _end(self, run: _Run) -> None:
-        who = {"at": self.at, "job": JOB, "task": run.task, "attempt": run.attempt}
+        who: dict[str, Any] = {"at": self.at, "job": JOB, "task": run.task, "attempt": run.attempt}
         if self.chance.random() < self.crowd.raises:
             why = f"ValueError: could not convert string to float: 'n/a' in record {self.number}"
             self._say(ev.AttemptFailed(**who, worker=run.worker, sentence=why))
@@ -117,7 +118,7 @@ class _Story:
         if self.mapped >= every * (1 + self.crowd.workers - len(self.living)):
             self._die(self.living[self.chance.randrange(len(self.living))])
 
-    def _finish(self, run: _Run, who: dict[str, object]) -> None:
+    def _finish(self, run: _Run, who: dict[str, Any]) -> None:
         is_map = run.task[0] == "m"
         sizes = tuple(2_000 + 40 * (n == 3) for n in range(self.crowd.reduces)) if is_map else ()
         keys = tuple((f"https://example.org/{n}", 90.0 - n) for n in range(10)) if is_map else ()

@@ -187,13 +187,14 @@ def test_watch_shows_workers_and_jobs_and_leaves_when_told(
     for name in ("first", "second"):
         start(*JOB, "--on", served.address, "--name", name, "--quiet")
     seen = start("watch", "--on", served.address, width=120, height=30)
+    # Whichever came first has the slots.
     text = seen.until(
         lambda text: (
-            all(f"{name}  " in text and f"{name} map-" in text for name in ("first",))
-            and "second" in text
-            and text.count("0 of 4 maps") == 2
+            ("first map-" in text or "second map-" in text) and text.count("0 of 4 maps") == 2
         )
     )
+    assert "first" in text
+    assert "second" in text
     assert "1 worker · 2 slots, 2 busy" in text
     gate.touch()
     seen.until(lambda text: "▶" not in text and "0 busy" in text)
