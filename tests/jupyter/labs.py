@@ -118,6 +118,10 @@ class Lab:
         """End the kernel, and with it the cluster."""
         self.page.evaluate("() => window.jupyterapp.serviceManager.sessions.shutdownAll()")
 
+    def picture(self, name: str) -> Path:
+        """Say where a screenshot of that name is kept."""
+        return self._pictures / f"{name}.png"
+
     def pictures(self, name: str, of: Any, *, view: str = ".mrk") -> None:
         """Keep screenshots in both themes and two widths; check that views follow.
 
@@ -137,8 +141,7 @@ class Lab:
             for width in (500, 1200):
                 self.page.set_viewport_size({"width": width, "height": 1000})
                 of.scroll_into_view_if_needed()
-                path = self._pictures / f"{name}-{theme.lower()}-{width}.png"
-                self.page.screenshot(path=path)
+                self.page.screenshot(path=self.picture(f"{name}-{theme.lower()}-{width}"))
                 assert self.page.locator(".mrk-card").evaluate_all(
                     "(cards) => cards.every((card) => card.scrollWidth <= card.clientWidth)"
                 )
