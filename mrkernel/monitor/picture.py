@@ -84,6 +84,7 @@ class Feed:
         self._lines: deque[Json] = deque(maxlen=FEED_LIMIT)
         self._next = 0
         self._changed: set[int] = set()
+        self._later: dict[int, tuple[str, Callable[[], str]]] = {}
 
     def add(self, at: float, level: str, text: str) -> int:
         """Add a line and return its number."""
@@ -105,12 +106,25 @@ class Feed:
         self._lines[index] = {**line, "level": level, "text": text}
         self._changed.add(number)
 
+    def edit_later(self, number: int, level: str, text: Callable[[], str]) -> None:
+        """Change a line when somebody looks: one that changes often is written seldom."""
+        self._later[number] = (level, text)
+        if len(self._later) > FEED_LIMIT:
+            self._write()
+
+    def _write(self) -> None:
+        for number, (level, text) in self._later.items():
+            self.edit(number, level, text())
+        self._later.clear()
+
     def lines(self) -> list[Json]:
         """The lines kept, oldest first."""
+        self._write()
         return list(self._lines)
 
     def take(self) -> list[Json]:
         """The lines that are new or were changed; counts them as seen."""
+        self._write()
         changed, self._changed = self._changed, set()
         return [line for line in self._lines if line["n"] in changed] if changed else []
 

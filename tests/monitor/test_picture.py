@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 
 import pytest
 
@@ -90,6 +91,27 @@ def test_of_the_feed_only_what_changed_is_sent() -> None:
     after = apply(old, {"seq": 1, "feed": lines})
     assert after["feed"] == feed.lines()
     assert after["older"] == 2
+
+
+def test_a_line_that_changes_often_is_written_when_somebody_looks() -> None:
+    feed = Feed()
+    feed.add(0.0, "info", "done: 0")
+    written = []
+
+    def write(done: int) -> str:
+        written.append(done)
+        return f"done: {done}"
+
+    for done in range(1, 1001):
+        feed.edit_later(0, "info", partial(write, done))
+    assert written == []
+    assert [line["text"] for line in feed.lines()] == ["done: 1000"]
+    assert [line["text"] for line in feed.take()] == ["done: 1000"]
+    assert written == [1000]
+    for number in range(1, FEED_LIMIT + 2):  # nobody looks: no more wait than there are lines
+        feed.add(1.0, "info", "")
+        feed.edit_later(number, "info", partial(write, number))
+    assert len(written) == FEED_LIMIT + 2
 
 
 def test_changes_wait_their_turn_the_first_first() -> None:

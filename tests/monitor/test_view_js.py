@@ -155,7 +155,9 @@ def test_it_is_compact_opens_itself_at_a_loss_and_folds_in_the_end(page: Any) ->
     assert "gradient" in page.evaluate(
         "getComputedStyle(document.querySelector('.mrk-again')).backgroundImage"
     )
-    assert page.locator(".mrk-bar[data-phase=map] .mrk-again").bounding_box()["width"] > 20
+    page.wait_for_function(  # it grows within 100 ms
+        "document.querySelector('.mrk-bar[data-phase=map] .mrk-again').offsetWidth > 20"
+    )
 
     view.fold(ev.JobEnded(at=5.2, job=JOB, outcome="done", sentence=""))
     hear(page, view)

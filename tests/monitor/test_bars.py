@@ -8,6 +8,7 @@ from events_strategy import JOB
 
 from mrkernel.ids import TaskId, WorkerId, map_task, reduce_task
 from mrkernel.monitor import events as ev
+from mrkernel.monitor.lanes import bars_of
 from mrkernel.monitor.picture import Changes
 from mrkernel.monitor.timeline import SPECIAL_KEPT, Timeline
 from mrkernel.monitor.view import JobView
@@ -111,6 +112,25 @@ def test_what_is_handed_over_ahead_begins_when_a_slot_is_free() -> None:
         "map-2/1": ("w1·1", 3.0, None, "running"),
         "map-3/1": ("w1·0", 3.5, None, "running"),
     }
+
+
+def test_what_is_told_to_be_over_at_once_is_in_the_order_it_ran() -> None:
+    """Ends that come in one message: all but the first seem to have taken no time."""
+    story = Story({W1: 1})
+    for task in (M0, M2, M3, M1):
+        story.start(1.0, task)
+    for task in (M0, M2, M3):
+        story.finish(2.0, task)
+    for end in (None, 3.0):
+        if end:
+            story.finish(end, M1)
+        bars = bars_of(story.view.snapshot())
+        assert [(bar.task, bar.begin, bar.end) for bar in bars] == [
+            (M0, 1.0, 2.0),
+            (M2, 2.0, 2.0),
+            (M3, 2.0, 2.0),
+            (M1, 2.0, end),
+        ]
 
 
 def test_an_idle_lane_is_used_from_the_first_on() -> None:
