@@ -314,8 +314,9 @@ def test_a_view_is_fed_at_most_ten_times_a_second(notebook: Kernel) -> None:
         "    yield number, number\n"
     )
     assert ran.picture["map"]["done"] == 300
-    updates = [m for m in ran.messages if m["data"].get("method") in ("update", "custom")]
-    assert 2 <= len(updates) <= 11 * ran.seconds + 8
+    # What else is sent (whole pictures, buttons, the twin) is a number of its own a job.
+    fed = [m for m in ran.messages if "deltas" in m["data"].get("content", {})]
+    assert 1 <= len(fed) <= 10 * ran.seconds + 1
 
 
 # --- The end --------------------------------------------------------------------------------------
