@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
+from mrkernel.manager.budget import BUDGET
 from mrkernel.manager.server import ManagerServer, serve
 from mrkernel.manager.state_directory import StateDirectory
 from mrkernel.manager.web import WebPage
@@ -19,6 +20,7 @@ async def manage(
     *,
     liveness: Liveness,
     exits: int | None = None,
+    keep: int = BUDGET,
     web: socket.socket | None = None,
     ready: Callable[[ManagerServer], None] | None = None,
 ) -> ManagerServer:
@@ -28,6 +30,7 @@ async def manage(
         listener: where clients and workers come; given up to the server.
         exits: a pipe on which whoever starts worker servers tells how they ended: a line of JSON
             each, ``{"pid": 4711, "cause": "was killed (SIGKILL)"}``; None: nobody does.
+        keep: bytes of results that may lie with the workers.
         web: where browsers come; given up to its web page. None: it has none.
         ready: called once it has taken up what is in the journal, and listens.
 
@@ -42,6 +45,7 @@ async def manage(
         directory=directory,
         host=listener.getsockname()[0],
         exits=exits,
+        keep=keep,
     )
     listener.setblocking(False)
     server.add_socket(listener)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from mrkernel.data.splits import MemorySplit
+from mrkernel.data.splits import MemorySplit, PartSplit
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.job.builtins import folding
 from mrkernel.job.failure import Failure
@@ -16,9 +16,12 @@ from mrkernel.job.plan import plan_tasks
 from mrkernel.job.spec import JobSpec
 from mrkernel.manager.attempts import Attempts, Ending, done_event
 from mrkernel.manager.books import Books
+from mrkernel.manager.budget import BUDGET, Budget
+from mrkernel.manager.chains import Chains
 from mrkernel.manager.events import PeerId
 from mrkernel.manager.facts import JobGone, JobLetGo, JobOver, JobTaken
 from mrkernel.manager.instructions import DropBlob, Send, SendFunctions
+from mrkernel.manager.outputs import Outputs
 from mrkernel.manager.policy import carried_bytes
 from mrkernel.manager.records import Job, Task, Worker
 from mrkernel.manager.stores import Stores
@@ -37,6 +40,7 @@ from mrkernel.protocol.messages import (
     JobPrinted,
     PartPlace,
     Printed,
+    StorePlaces,
     Submit,
 )
 
@@ -61,6 +65,7 @@ class Jobs:
     Args:
         python: minor version whose closures this cluster runs, "3.11".
         in_process: whether functions and inputs are where its jobs run, and never travel.
+        keep: bytes of results that may lie with the workers.
     """
 
     def __init__(
@@ -68,15 +73,21 @@ class Jobs:
         books: Books,
         attempts: Attempts,
         stores: Stores,
+        outputs: Outputs,
+        chains: Chains,
         python: str,
         *,
         in_process: bool = False,
+        keep: int = BUDGET,
     ) -> None:
         self._books = books
         self._attempts = attempts
         self._stores = stores
+        self._outputs = outputs
+        self._chains = chains
         self._python = python
         self._in_process = in_process
+        self._budget = Budget(books, keep)
         self._by_key: dict[str, Job] = {}  #: of submissions that may be sent again
         self._offered: dict[PeerId, Counter[str]] = {}  #: blobs sent for jobs still to come
 
@@ -85,11 +96,13 @@ class Jobs:
         self._books.blobs.add(digest)
         self._offered.setdefault(peer, Counter())[digest] += 1
 
-    def client_lost(self, peer: PeerId) -> None:
+    def client_lost(self, peer: PeerId, now: float) -> None:
         """Nobody listens there any more; its jobs go on."""
         for job in self._books.jobs.values():
             job.watchers.pop(peer, None)
+            job.readers.discard(peer)
         self._drop(self._offered.pop(peer, ()))
+        self._keep_within_budget(None, now)
 
     def cancel(self, job_id: JobId, reason: str, now: float) -> None:
         """Stop a job everywhere; one that has ended stays as it is."""
@@ -110,6 +123,7 @@ class Jobs:
         digests.add(spec.functions)
         refusal = self._refusal(spec, digests, len(splits))
         refusal = refusal or (self._no_extension(message) if message.extends else "")
+        refusal = refusal or self._chains.refusal(splits)
         self._forget_offer(peer, digests)
         if refusal:
             self._books.refuse(peer, message.ticket, refusal)
@@ -149,6 +163,8 @@ class Jobs:
             job.blobs |= base.blobs - {base.spec.functions}
         job.number, job.key, job.extends, job.moved_at = fact.number, fact.key, fact.extends, now
         job.inherited = fact.inherited if fact.whole else len(kept)
+        splits = [task.split for task in maps]
+        job.reads = frozenset(split.job for split in splits if isinstance(split, PartSplit))
         job.carry = carried_bytes(len(maps), len(reduces))
         job.tasks = {task.id: task for task in (*maps, *reduces)}
         job.holders.update(task.holder for task in maps if task.holder and task.run_in_file)
@@ -238,6 +254,8 @@ class Jobs:
         if job.state is JobState.RUNNING:
             job.watchers[peer] = None
         else:
+            if job.result_bytes:
+                job.readers.add(peer)
             self._books.say(Send(peer, self._ended(job)))
 
     def release(self, peer: PeerId, job_id: JobId, runs_only: bool, now: float) -> None:
@@ -245,8 +263,10 @@ class Jobs:
         job = self._books.jobs.get(job_id)
         if job is None:
             return
-        if any(other.extends == job.id for other in self._books.running.values()):
-            job.release = runs_only  # as soon as who reads its map output is through
+        job.readers.discard(peer)
+        extended = any(other.extends == job.id for other in self._books.running.values())
+        if extended or (not runs_only and self._chains.is_read(job.id)):
+            job.release = runs_only  # as soon as who reads its map output, or result, is through
             return
         if job.state is JobState.RUNNING:
             if runs_only and job.ended_at is None:
@@ -275,9 +295,14 @@ class Jobs:
             held = tuple(digest for digest in gone if digest in worker.blobs)
             worker.blobs.difference_update(held)
             if held or job.id in worker.jobs | worker.may_hold or worker in keepers:
-                self._books.say(Send(worker.peer, Forget(job.id, held, runs_only)))
+                # What its tasks printed stays as long as the job is known.
+                keep_logs = not (runs_only or forget)
+                self._books.say(Send(worker.peer, Forget(job.id, held, runs_only, keep_logs)))
+                if keep_logs:
+                    worker.may_hold.add(job.id)
             if not runs_only:
                 worker.jobs.discard(job.id)
+            if forget:
                 worker.may_hold.discard(job.id)
         self._stores.tidy()
 
@@ -336,9 +361,31 @@ class Jobs:
                 self._books.note(job.id, "warning", f"{sentence}: it cannot be debugged", now)
 
     def _forget_oldest(self, now: float) -> None:
-        delivered = [job for job in self._books.jobs.values() if job.delivered]
+        delivered = [
+            job
+            for job in self._books.jobs.values()
+            if job.delivered and not self._chains.is_read(job.id)
+        ]
         for job in delivered[: max(0, len(delivered) - ENDED_JOBS_KEPT)]:
+            self._budget.forgotten(
+                job.id,
+                f"{job.id} is forgotten: of jobs that ended the last {ENDED_JOBS_KEPT} are known",
+            )
             self._forget(job, now)
+
+    def _keep_within_budget(self, ended: Job | None, now: float) -> None:
+        """Delete results that nobody fetches where all take too much; say so before it comes."""
+        if not any(job.result_bytes for job in self._books.jobs.values()):
+            return  # as a rule: results are small, or copied
+        read = frozenset(each for job in self._books.running.values() for each in job.reads)
+        for job in self._budget.too_many(ended, read):
+            said = self._budget.dropped(job)
+            self._books.note(None, "warning", said, now)
+            self._forget(job, now)
+        if ended is not None and ended.result_bytes:
+            warning = self._budget.warning(read)
+            if warning:
+                self._books.note(ended.id, "warning", warning, now)
 
     def _forget(self, job: Job, now: float) -> None:
         self._let_go(job, runs_only=False, forget=True)
@@ -358,10 +405,16 @@ class Jobs:
         job = self._books.jobs.get(message.job)
         if job is None:
             return
+        worker.store.logs.add(job.id)
         line = JobPrinted(job.id, message.task, worker.id, message.text, message.dropped)
         if job.printed_characters < PRINTED_KEPT:
             job.printed.append(line)
             job.printed_characters += len(line.text)
+        else:
+            # Who attaches later is told how much there was, at the end of what is kept.
+            last = job.printed[-1]
+            more = len(line.text) + line.dropped
+            job.printed[-1] = replace(last, dropped=last.dropped + more)
         for peer in job.watchers:
             self._books.say(Send(peer, line))
         self._books.publish(
@@ -388,13 +441,22 @@ class Jobs:
         self._books.record(JobOver(job.id, ended.outcome, ending.sentence, ending.failure, now))
         for peer in job.watchers:
             self._books.say(Send(peer, ended))
-        if job.state is not JobState.DONE:
+        if job.state is JobState.DONE:
+            if job.result_bytes:
+                job.readers.update(job.watchers)
+                self._keep_within_budget(job, now)
+        else:
             self._let_go(job, runs_only=False)
             self._forget_oldest(now)
-        base = self._books.jobs.get(job.extends)
-        if base is not None and base.release is not None:
-            runs_only, base.release = base.release, None
-            self.release(PeerId(0), base.id, runs_only, now)
+        for reader in list(self._books.running.values()):
+            broken = self._chains.broken(reader) if job.id in reader.reads else None
+            if broken is not None:
+                self.end(broken, now)
+        for base_id in sorted({job.extends, *job.reads}):
+            base = self._books.jobs.get(base_id)
+            if base is not None and base.release is not None:
+                runs_only, base.release = base.release, None
+                self.release(PeerId(0), base.id, runs_only, now)
 
     def close(
         self, job: Job, trigger: JobTrigger, sentence: str, failure: Failure | None, now: float
@@ -403,6 +465,9 @@ class Jobs:
         advance(job, JOB_TRANSITIONS, trigger, now, sentence)
         del self._books.running[job.id]
         job.ended_at, job.sentence, job.failure = now, sentence, failure
+        if job.state is JobState.DONE:
+            files = [task.part for task in job.result_tasks if task.part_in_file]
+            job.result_bytes = sum(part.nbytes for part in files if part is not None)
         job.fresh.clear()
         for task in job.tasks.values():
             if task.state is TaskState.RUNNING:
@@ -419,7 +484,7 @@ class Jobs:
                 for name, n in task.counters.items():
                     counters[name] = counters.get(name, 0) + n
             for task in job.result_tasks:
-                place = self._place(task)
+                place = self._outputs.place(task)
                 if place is not None:
                     parts.append(place)
         assert job.ended_at is not None
@@ -436,26 +501,12 @@ class Jobs:
             bad=tuple(record for task in job.maps for record in task.bad),
         )
 
-    def _place(self, task: Task) -> PartPlace | None:
-        """Where the part of a DONE task is, an empty one too; None when it was lost."""
-        part = task.part
-        assert task.holder is not None
-        store = self._books.stores.get(task.holder)
-        if part is None or (store is None and task.part_in_file):
-            return None
-        keeper = store.keeper if store is not None else None
-        return PartPlace(
-            index=task.index,
-            name=part.name,
-            nbytes=part.nbytes,
-            pairs=part.pairs,
-            data=part.data,
-            worker=keeper.id if keeper is not None else task.holder,
-            host_id=store.host_id if store is not None else "",
-            directory=store.directory if store is not None else "",
-            data_host=keeper.info.data_host if keeper is not None else "",
-            data_port=keeper.info.data_port if keeper is not None else 0,
-        )
+    def stores(self, peer: PeerId, ticket: int, job_id: JobId) -> None:
+        """Say where the files of a job may lie."""
+        if job_id not in self._books.jobs:
+            self._books.refuse(peer, ticket, self.no_such_job(job_id))
+        else:
+            self._books.say(Send(peer, StorePlaces(ticket, self._stores.places())))
 
     def functions(self, peer: PeerId, ticket: int, job_id: JobId) -> None:
         """Send the functions of a job to who debugs it."""
@@ -469,6 +520,9 @@ class Jobs:
 
     def no_such_job(self, job_id: JobId) -> str:
         """Say that there is none of that name, and which there are."""
+        gone = self._budget.why_gone(job_id)
+        if gone:
+            return gone
         known = ", ".join(self._books.jobs) or "none"
         return f"there is no job {job_id!r} here; jobs I know: {known}"
 

@@ -18,7 +18,7 @@ from mrkernel.manager.instructions import Send
 from mrkernel.manager.records import Store, Task, Worker
 from mrkernel.manager.transitions import TaskState
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import Adopt, Disown, Register
+from mrkernel.protocol.messages import Adopt, Disown, Register, StorePlace
 
 #: Seconds a host that has gone silent gets before its map output is made again elsewhere.
 GRACE_S = 10.0
@@ -88,6 +88,15 @@ class Stores:
                 public.StoreAdopted(at=now, worker=store.id, by=worker.id, back=own, tasks=kept)
             )
 
+    def places(self) -> tuple[StorePlace, ...]:
+        """Say where all stores are, and who serves them."""
+        found = []
+        for store in self._books.stores.values():
+            info = store.keeper.info if store.keeper is not None else None
+            host, port = (info.data_host, info.data_port) if info is not None else ("", 0)
+            found.append(StorePlace(store.id, store.host_id, store.directory, host, port))
+        return tuple(found)
+
     def overdue(self, now: float, late: float) -> list[Store]:
         """Give up the orphans whose grace is over; return them: what they held is lost.
 
@@ -125,6 +134,8 @@ class Stores:
 
     def _needed(self, store: Store) -> bool:
         """Whether somebody may still read something of it."""
+        if any(job in self._books.jobs for job in store.logs):
+            return True
         return any(task.holder == store.id for task in self._finished())
 
     def _finished(self) -> Iterator[Task]:

@@ -80,4 +80,5 @@ class TopKeys:
 
 def _text(key: Any) -> str:
     text = key if isinstance(key, str) else short(key)
+    text = text.encode("utf-8", "backslashreplace").decode()  # messages hold no lone surrogates
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
