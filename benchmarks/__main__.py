@@ -25,7 +25,7 @@ from benchmarks.plan import QUICK, WHOLE, Plan
 from benchmarks.pool import PROCESSES, HandWrittenPool
 from benchmarks.table import Row, render
 
-FIGURES = ("cold-start", "small-job", "empty-tasks", "word-count", "lost-worker")
+FIGURES = ("cold-start", "small-job", "empty-tasks", "word-count", "lost-worker", "live-view")
 LARGE = ("memory", "splits")
 FAULTS = (
     "hand-over",
@@ -178,6 +178,10 @@ def _rows(plan: Plan, figures: Sequence[str]) -> Iterator[Row]:
         from benchmarks.text import make_text
 
         yield from lost_worker.measure(plan, make_text(plan.megabytes))
+    if "live-view" in figures:
+        from benchmarks import live_view
+
+        yield from live_view.measure(plan)
 
 
 def _faults(plan: Plan, wanted: Sequence[str]) -> Iterator[Row]:

@@ -68,7 +68,7 @@ WHOLE = Plan(
     second_tasks=(40, 1.0),
     recovery_tasks=(120, 0.2),
     recovery_s=90,
-    restarts=200,
+    restarts=225,
     deaths_s=300,
 )
 

@@ -123,7 +123,7 @@ ROWS: dict[int, Row] = {
     61: Row("stolen worker certificate", "", "comes with TLS for the LAN"),
     62: Row("worker that sends pickles to the manager", "nothing: the manager never unpickles"),
     63: Row("another user of the machine", "nothing: shut out"),
-    64: Row("hostile web page", "", "comes with the web page"),
+    64: Row("hostile web page", "nothing: refused"),
     65: Row("path traversal in names of files", "nothing: refused"),
 }
 

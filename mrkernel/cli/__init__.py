@@ -44,12 +44,12 @@ class Parser(argparse.ArgumentParser):
 
 def make_parser() -> Parser:
     """Build the parser of all commands."""
-    from mrkernel.cli import clients, debug, demo, journal, serve, submit
+    from mrkernel.cli import clients, debug, demo, journal, serve, submit, watch
 
     parser = Parser(prog="mrkernel", description="MapReduce on every core you have.")
     parser.add_argument("--version", action="version", version=f"mrkernel {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (demo, submit, serve, clients, journal, debug):
+    for module in (demo, submit, serve, watch, clients, journal, debug):
         module.add_commands(commands)
     for each in (parser, *commands.choices.values()):
         _add_log_options(each)

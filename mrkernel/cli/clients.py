@@ -1,4 +1,4 @@
-"""``mrkernel jobs | workers | watch | cancel | logs | fetch | forget``: what a manager is asked."""
+"""``mrkernel jobs | workers | cancel | logs | fetch | forget``: what a manager is asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from mrkernel.engines.follow import PrintedLines, follow
 from mrkernel.errors import JobSpecError
 from mrkernel.monitor.text import cluster_lines, job_rows
 
@@ -18,7 +17,6 @@ def add_commands(commands: Any) -> None:
     for name, call, help_text, has_job in (
         ("jobs", show_jobs, "list the jobs of a manager", False),
         ("workers", show_workers, "list its workers", False),
-        ("watch", watch, "watch the workers, or a job, until it ends", None),
         ("cancel", cancel, "stop a job everywhere", True),
         ("logs", show_logs, "print what a job's tasks printed", True),
         ("fetch", fetch, "write the result of a job, when it is done, to a place of yours", True),
@@ -27,8 +25,6 @@ def add_commands(commands: Any) -> None:
         parser = commands.add_parser(name, help=help_text)
         if has_job:
             parser.add_argument("job", metavar="ID")
-        elif has_job is None:
-            parser.add_argument("job", metavar="ID", nargs="?")
         if call is show_logs:
             parser.add_argument("task", metavar="TASK", nargs="?", help="only of this, e.g. map-3")
         if call is fetch:
@@ -36,10 +32,6 @@ def add_commands(commands: Any) -> None:
         parser.add_argument(
             "--on", metavar="NAME", help="a manager: host:port, or its name; default: my only one"
         )
-        if call is watch:
-            parser.add_argument(
-                "--web", action="store_true", help="only say the address of its web page"
-            )
         parser.set_defaults(call=call, parser=parser)
 
 
@@ -71,47 +63,6 @@ def show_workers(arguments: argparse.Namespace) -> int:
             print(line)  # noqa: T201
     finally:
         client.close()
-    return 0
-
-
-def watch(arguments: argparse.Namespace) -> int:
-    """Show a job until it ends, or the cluster until interrupted."""
-    if arguments.web:
-        return _say_pages(arguments)
-    client = _connect(arguments)
-    try:
-        if arguments.job is not None:
-            # Who only watches must not take the job along when he leaves.
-            job = client.attach(arguments.job, PrintedLines())
-            follow(job, cancel_on_interrupt=False)
-            return 0
-        if not sys.stdout.isatty():
-            for line in cluster_lines(client.look("cluster"), 0):
-                print(line)  # noqa: T201
-            return 0
-        from rich.live import Live
-
-        from mrkernel.monitor.terminal import cluster_renderable
-
-        with Live(auto_refresh=False) as live:
-            while not client.closed:
-                live.update(cluster_renderable(client.cluster.snapshot()), refresh=True)
-                time.sleep(0.25)
-    finally:
-        client.close()
-    return 0
-
-
-def _say_pages(arguments: argparse.Namespace) -> int:
-    """Print the address of the web page that is asked for, or of all there are."""
-    from mrkernel.security.token import find_manager, running_managers
-
-    managers = [manager for manager in running_managers(embedded=True) if manager.web_port]
-    if arguments.on is not None or arguments.job is not None or not managers:
-        managers = [find_manager(arguments.on)]
-    page = f"/job/{arguments.job}" if arguments.job is not None else "/"
-    for manager in managers:
-        print(manager.web_url(page))  # noqa: T201
     return 0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mrkernel.engines.follow import follow
+from mrkernel.engines.follow import follow, say_notes
 from mrkernel.errors import JobSpecError
 from mrkernel.monitor.text import done_text
 
@@ -83,6 +83,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
             encoding="latin-1",
             name="demo",
         )
+        say_notes(job)
         result = follow(job, quiet=arguments.json)
         seconds = time.perf_counter() - began
         top = sorted(result, key=lambda pair: (-pair[1], pair[0]))[:TOP]
@@ -106,5 +107,6 @@ def run_demo(arguments: argparse.Namespace) -> int:
         f"{megabytes / seconds:,.0f} MB/s"
     )
     for name, row in workers.items():
-        print(f"  {name} (pid {row['pid']}): {done_text(row)}")  # noqa: T201
+        end = f" · {row['end']}" if row["end"] else ""
+        print(f"  {name} (pid {row['pid']}): {done_text(row)}{end}")  # noqa: T201
     return 0

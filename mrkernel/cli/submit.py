@@ -11,7 +11,7 @@ from typing import Any
 from mrkernel.cli.hadoop import add_hadoop_spellings, take_hadoop_spellings
 from mrkernel.config import CLI, JobOptions, add_options
 from mrkernel.engines.base import Engine
-from mrkernel.engines.follow import PrintedLines, follow
+from mrkernel.engines.follow import PrintedLines, follow, say_notes
 from mrkernel.errors import JobSpecError, TaskFailedError
 
 EPILOG = """\
@@ -89,6 +89,7 @@ def run_submit(arguments: argparse.Namespace) -> int:
         mapper, inputs, reducer, options, choose, cwd=Path.cwd(), label=_label(given)
     )
     job = engine.submit_prepared(prepared, PrintedLines())
+    say_notes(job)
     try:
         result = follow(job, quiet=options.quiet)
     except TaskFailedError as error:

@@ -18,10 +18,11 @@ from mrkernel.security.token import ConnectionFile, read_connection_file
 
 START_S = 30.0
 STOP_S = 5.0
-#: What a supervisor obeys on its standard input, a line each.
+#: What a supervisor obeys, a line each: its owner, on its standard input, and its manager.
 RESTART_MANAGER = b"restart-manager"
 ADD_WORKER = b"add-worker"  #: and its slots
 LET_GO = b"let-go"  #: and a worker's process: do not start it again when it has ended
+KILL = b"kill"  #: and a worker's process
 
 #: One slot is one core: libraries with thread pools of their own would fight over it.
 _ONE_THREAD = (

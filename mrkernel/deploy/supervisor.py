@@ -4,12 +4,13 @@ those that die, and takes everything with it when its owner is gone.
 Its owner (a kernel, a program, a terminal) holds the writing end of its standard input: when that
 ends, for whatever reason, the cluster and its files are gone within moments. It runs in a session
 of its own, so the interrupt key of the owner does not reach it. A line on its standard input makes
-it kill the manager, for lectures and tests, start one more worker, or not start one again when it
-has ended.
+it kill the manager or a worker, for lectures and tests, start one more worker, or not start one
+again when it has ended.
 
 What a manager needs to go on where the one before ended belongs to the supervisor: the listening
-sockets, at which clients, workers and browsers wait meanwhile; the state directory; and the pipe on
-which it is told how worker servers ended, one line of JSON each.
+sockets, at which clients, workers and browsers wait meanwhile; the state directory; and a pair of
+sockets, on which it is told how worker servers ended, one line of JSON each, and says what its web
+page is asked for, in the lines of standard input.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class _Cluster:
     directory: Path
     listener: socket.socket
     web: socket.socket  #: where browsers come
-    exits: tuple[int, int]  #: the pipe on which the manager is told of deaths
+    line: tuple[int, int]  #: a pair of sockets: the manager's end, and ours
     beat_s: float | None  #: between heartbeats; None: as is good on one machine
     manager: _Child | None = None
     workers: list[_Child] = field(default_factory=list)
@@ -108,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
         make_cluster_directory(),
         socket.create_server(("127.0.0.1", 0), backlog=128),
         socket.create_server(("127.0.0.1", 0), backlog=16),
-        _exits_pipe(),
+        _line_to_manager(),
         arguments.beat,
     )
 
@@ -159,11 +160,11 @@ def main(argv: list[str] | None = None) -> int:
         _clean_up(cluster, wake_read)
 
 
-def _exits_pipe() -> tuple[int, int]:
-    reading, writing = os.pipe()
-    os.set_blocking(reading, False)
-    os.set_blocking(writing, False)
-    return reading, writing
+def _line_to_manager() -> tuple[int, int]:
+    theirs, ours = socket.socketpair()
+    for end in (theirs, ours):
+        end.setblocking(False)
+    return theirs.detach(), ours.detach()
 
 
 def _wake_up_pipe() -> int:
@@ -184,17 +185,18 @@ def _watch(cluster: _Cluster, wake_read: int) -> int:
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
     selector.register(wake_read, selectors.EVENT_READ)
-    heard = b""
+    selector.register(cluster.line[1], selectors.EVENT_READ)
+    heard = {0: b"", cluster.line[1]: b""}
     while not cluster.ends:
         for key, _ in selector.select(_patience(cluster)):
             if key.fd == wake_read:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake_read, 4096)
                 continue
-            data = os.read(0, 4096)
+            data = os.read(key.fd, 4096)
             if not data:
                 return 0
-            *lines, heard = (heard + data).split(b"\n")
+            *lines, heard[key.fd] = (heard[key.fd] + data).split(b"\n")
             for line in lines:
                 _obey(cluster, line)
         _bury(cluster)
@@ -212,7 +214,7 @@ def _watch(cluster: _Cluster, wake_read: int) -> int:
 
 
 def _obey(cluster: _Cluster, line: bytes) -> None:
-    """Do what the owner says."""
+    """Do what the owner says, or the manager."""
     match line.split():
         case [deploy.RESTART_MANAGER] if cluster.manager and cluster.manager.pid:
             cluster.manager.born = -math.inf  # this death says nothing against the next life
@@ -222,6 +224,11 @@ def _obey(cluster: _Cluster, line: bytes) -> None:
         case [deploy.LET_GO, pid]:
             for worker in cluster.workers:
                 worker.goes |= worker.pid == int(pid)
+        case [deploy.KILL, pid]:
+            # A child of ours that is not reaped yet: the number is nobody else's.
+            for worker in cluster.workers:
+                if worker.pid == int(pid):
+                    os.kill(worker.pid, signal.SIGKILL)
 
 
 def _patience(cluster: _Cluster) -> float | None:
@@ -258,9 +265,9 @@ def _tell(cluster: _Cluster, pid: int, status: int) -> None:
     killed_for_memory = status == -signal.SIGKILL and cluster.victims.any_new()
     death = Death(max(0, status), signal_name(status), out_of_memory=killed_for_memory)
     line = json.dumps({"pid": pid, "cause": death.cause}).encode() + b"\n"
-    # When the pipe is full the manager is frozen; that must not hold up who would restart it.
+    # When the socket is full the manager is frozen; that must not hold up who would restart it.
     with contextlib.suppress(BlockingIOError):
-        os.write(cluster.exits[1], line)
+        os.write(cluster.line[1], line)
 
 
 # --- children ---------------------------------------------------------------------------------
@@ -340,7 +347,7 @@ def _manager_main(cluster: _Cluster) -> int:
     if cluster.beat_s is not None:
         missed = round(liveness.dead_after_s / liveness.beat_s)
         liveness = Liveness.of(cluster.beat_s, missed, liveness.lease_s)
-    os.close(cluster.exits[1])
+    os.close(cluster.line[1])
     # Its facts need not survive the machine: the cluster would not either.
     with StateDirectory.open(
         cluster.state, durable=False, cluster=cluster.id, token=cluster.token
@@ -348,7 +355,7 @@ def _manager_main(cluster: _Cluster) -> int:
         life = manage(
             *(directory, cluster.listener, asyncio.Event()),
             liveness=liveness,
-            exits=cluster.exits[0],
+            supervisor=cluster.line[0],
             web=cluster.web,
         )
         asyncio.run(life)
@@ -362,7 +369,7 @@ def _worker_main(cluster: _Cluster, slots: int) -> int:
     address = cluster.listener.getsockname()
     cluster.listener.close()
     cluster.web.close()
-    for descriptor in cluster.exits:
+    for descriptor in cluster.line:
         os.close(descriptor)
     directory = cluster.directory / f"worker-{cluster.workers_started}"
     manager = (address[0], address[1])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from mrkernel.engines.job import Job
 from mrkernel.engines.result import JobResult
 from mrkernel.monitor.picture import Json
-from mrkernel.monitor.terminal import job_renderable
+from mrkernel.monitor.screen import Screen, is_live
+from mrkernel.monitor.terminal import job_line, job_renderable
 from mrkernel.monitor.text import Milestones
 
 #: Redraws a second in a terminal, and looks for new lines in a pipe.
@@ -27,6 +30,12 @@ class PrintedLines:
             sys.stderr.write(f"{task} on {worker} | {line}\n")
 
 
+def say_notes(job: Job) -> None:
+    """Say what was remarked while the job was prepared."""
+    for note in job.notes:
+        sys.stderr.write(f"note: {note}\n")
+
+
 class ManagerClock:
     """The manager's clock, as far as pictures tell: it is not ours, and goes on between events."""
 
@@ -40,57 +49,90 @@ class ManagerClock:
         return here + self._ahead_s
 
 
-def follow(job: Job, *, quiet: bool = False, cancel_on_interrupt: bool = True) -> JobResult:
+def follow(
+    job: Job,
+    *,
+    quiet: bool = False,
+    cancel_on_interrupt: bool = True,
+    fold: bool = True,
+    meanwhile: Callable[[], object] | None = None,
+) -> JobResult:
     """Show a job until it ends and return its result.
 
     Args:
         quiet: show nothing.
         cancel_on_interrupt: an interrupt cancels the job everywhere; False: it goes on.
+        fold: one line is left of the view in a terminal; False: all of it.
+        meanwhile: called several times a second, to print what there is to print.
 
     Raises:
         JobError: it failed or was cancelled.
         KeyboardInterrupt: after it was cancelled, if it was.
     """
-    for note in job.notes:
-        sys.stderr.write(f"note: {note}\n")
-    try:
-        if quiet:
-            job.wait()
-        elif sys.stderr.isatty():
-            _follow_live(job)
-        else:
-            _follow_plainly(job)
-    except KeyboardInterrupt:
-        if cancel_on_interrupt:
-            job.settle()
-        raise
+    view: _Nothing = _Nothing()
+    if not quiet:
+        view = _Live(fold=fold) if is_live(sys.stderr) else _Lines()
+    with view:
+        try:
+            while not job.wait(1 / RATE_HZ):
+                if meanwhile is not None:
+                    meanwhile()
+                view.look(job)
+        except KeyboardInterrupt:
+            if cancel_on_interrupt:
+                job.settle()
+            raise
+        finally:
+            if meanwhile is not None:
+                meanwhile()
+            view.look(job, over=True)
     return job.result()
 
 
-def _follow_live(job: Job) -> None:
-    from rich.console import Console
-    from rich.live import Live
+class _Nothing(AbstractContextManager[object]):
+    """Shows nothing."""
 
-    clock = ManagerClock()
-    console = Console(stderr=True)
-    with Live(console=console, auto_refresh=False, transient=False) as live:
-        while True:
-            ended = job.wait(1 / RATE_HZ)
-            picture = job.last_picture()
-            if picture:
-                live.update(job_renderable(picture, clock.now(picture)), refresh=True)
-            if ended:
-                return
+    def look(self, job: Job, *, over: bool = False) -> None:
+        """Show how the job is; ``over``: for the last time."""
+
+    def __exit__(self, *raised: object) -> None:
+        """There is nothing to leave."""
 
 
-def _follow_plainly(job: Job) -> None:
-    milestones, clock = Milestones(), ManagerClock()
-    while True:
-        ended = job.wait(1 / RATE_HZ)
+class _Lines(_Nothing):
+    """A line for each thing that happened."""
+
+    def __init__(self) -> None:
+        self._milestones = Milestones()
+        self._clock = ManagerClock()
+
+    def look(self, job: Job, *, over: bool = False) -> None:
         picture = job.last_picture()
         if picture:
-            for line in milestones.tell(picture, clock.now(picture)):
+            for line in self._milestones.tell(picture, self._clock.now(picture)):
                 sys.stderr.write(line + "\n")
             sys.stderr.flush()
-        if ended:
-            return
+
+
+class _Live(_Nothing):
+    """The whole picture, in place; in the end folded to one line."""
+
+    def __init__(self, *, fold: bool) -> None:
+        self._fold = fold
+        self._clock = ManagerClock()
+        self._screen = Screen(sys.stderr)
+
+    def __enter__(self) -> _Live:
+        self._screen.__enter__()
+        return self
+
+    def look(self, job: Job, *, over: bool = False) -> None:
+        picture = job.last_picture()
+        now = self._clock.now(picture) if picture else None
+        if over and self._fold:
+            self._screen.show(job_line(picture, now) if picture else "")
+        else:
+            self._screen.show(job_renderable(picture, now, height=self._screen.height))
+
+    def __exit__(self, *raised: object) -> None:
+        self._screen.close()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mrkernel.engines.bad_records import BadRecords
 from mrkernel.engines.result import JobResult
 from mrkernel.engines.timeline import JobTimeline
-from mrkernel.errors import ClusterError, JobCancelledError, JobError
+from mrkernel.errors import ClusterError, JobCancelledError, JobError, JobSpecError
 from mrkernel.job.functions import Functions
 from mrkernel.monitor.live import LivePicture
 from mrkernel.monitor.report import report_html
@@ -49,6 +49,7 @@ class Job:
         *,
         watch: Callable[[], LivePicture],
         cancel: Callable[[], None],
+        page: Callable[[], str] | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
         self.id = job_id
@@ -60,6 +61,7 @@ class Job:
         self.chain: Callable[..., Job] | None = None
         self._watch = watch
         self._cancel = cancel
+        self._page = page
         self._outcome: Future[JobResult] = Future()
 
     def __repr__(self) -> str:
@@ -79,6 +81,19 @@ class Job:
         if error is None:
             return "done"
         return "cancelled" if isinstance(error, JobCancelledError) else "failed"
+
+    @property
+    def web_url(self) -> str:
+        """The address of its page in a browser on this machine.
+
+        It lets in whoever has it: do not leave it in a notebook that others get.
+
+        Raises:
+            ClusterError: it has none.
+        """
+        if self._page is None:
+            raise ClusterError(f"job {self.id} runs in this process: no manager, no web page")
+        return self._page()
 
     @property
     def error(self) -> BaseException | None:
@@ -197,10 +212,19 @@ class Job:
 
         Raises:
             ClusterError: there is no picture of the job.
+            JobSpecError: there can be no such file; says why.
         """
         html = report_html(self._any_picture(), self.counters)
-        where = Path(path).absolute()
-        where.write_text(html, encoding="utf-8")
+        where = Path(path).expanduser().absolute()
+        try:
+            where.write_text(html, encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if isinstance(error, IsADirectoryError):
+                reason = f"it is a folder: name a file in it, such as {where / 'report.html'}"
+            elif isinstance(error, FileNotFoundError):
+                reason = f"there is no folder {where.parent}: make it, or name another"
+            raise JobSpecError(f"the report cannot be written to {where}: {reason}") from error
         return where
 
     def _any_picture(self) -> dict[str, Any]:

@@ -105,6 +105,10 @@ class LocalCluster(Disturbable, Cluster):
         """``host:port`` of the manager."""
         return f"{self.client.connection.host}:{self.client.connection.port}"
 
+    def web_url(self, job: str = "") -> str:
+        """The address of its web page, or of a job's: see ``ManagerClient.web_url``."""
+        return self.client.web_url(job)
+
     @property
     def cluster_id(self) -> str:
         """The cluster's; waits until it is up."""

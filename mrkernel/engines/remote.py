@@ -188,6 +188,7 @@ class ManagerClient(Disturbable, Cluster):
             name,
             watch=partial(self.watch, job_id),
             cancel=lambda: self._link.say(CancelJob(job_id)),
+            page=partial(self.web_url, job_id),
             notes=notes,
         )
         job.engine, job.chain = self, self.submit
@@ -270,6 +271,16 @@ class ManagerClient(Disturbable, Cluster):
         """Let the manager stop sending a topic; its last picture stays."""
         self._pictures.unwatch(topic)
         self._link.send(Unwatch(topic))
+
+    def web_url(self, job: str = "") -> str:
+        """The address of the manager's web page, or of a job's, in a browser on this machine.
+
+        It lets in whoever has it: do not leave it in a notebook that others get.
+
+        Raises:
+            ManagerUnreachableError: the manager has no web page.
+        """
+        return self.connection.web_url(f"/job/{job}" if job else "/")
 
     def close(self) -> None:
         """Hang up; jobs of a cluster that is not ours go on."""

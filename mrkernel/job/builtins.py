@@ -13,7 +13,7 @@ import difflib
 import heapq
 from collections.abc import Callable, Iterator
 from operator import ne
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mrkernel.errors import JobSpecError
 from mrkernel.job.moments import exact_sum, stats_of, stats_states
@@ -36,6 +36,23 @@ class Folding(NamedTuple):
     map: str | None  #: the built-in by which map tasks fold; None: they do not
     reduce: str | None  #: the built-in by which reduce tasks fold whole batches of groups
     states: bool  #: whether what reduce gets are states of that built-in, no values
+
+    @property
+    def foretells(self) -> bool:
+        """Whether what maps fold is what comes out in the end, as far as it is known by then."""
+        return self.map is None or self.map == self.reduce
+
+
+#: What the number of a key says while maps run: how often it came, or what became of its values.
+Told = Literal["count", "sum", "min", "max"]
+_TOLD: dict[str | None, Told] = {"sum": "sum", "min": "min", "max": "max"}
+
+
+def told_by(fold: str | None) -> Told:
+    """Say what is told of keys where maps fold by this built-in, or by none (None)."""
+    if fold is not None and fold.startswith("top"):
+        return "max"  # the first of the n largest
+    return _TOLD.get(fold, "count")
 
 
 def folding(reducer: Any, combiner: Any, *, sort_values: bool = False) -> Folding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from contextlib import ExitStack, nullcontext
 from dataclasses import fields
 from pathlib import Path
@@ -37,6 +38,7 @@ from mrkernel.jupyter.job_list import JobList
 from mrkernel.jupyter.line import Evaluated, Expression, split_line
 from mrkernel.jupyter.output import PrintedText
 from mrkernel.monitor.quantities import plural
+from mrkernel.monitor.terminal import cluster_renderable, job_renderable
 
 if TYPE_CHECKING:
     from mrkernel.jupyter.widgets import Deed, JobWidget
@@ -238,13 +240,13 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
     # --- views ------------------------------------------------------------------------------------
 
     def _wait(self, job: Job, printed: PrintedText, options: JobOptions) -> JobResult:
-        if not self._has_front_end:
-            from mrkernel.engines.follow import follow
-
-            return follow(job, quiet=options.quiet)
-        while not job.wait(LOOK_S):
-            _print(printed.take())
         try:
+            if not self._has_front_end:
+                from mrkernel.engines.follow import follow
+
+                return follow(job, quiet=options.quiet, meanwhile=lambda: _print(printed.take()))
+            while not job.wait(LOOK_S):
+                _print(printed.take())
             return job.result()
         except TaskFailedError as error:
             if isinstance(error.failure, Failure):
@@ -287,7 +289,8 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
     def _widget(self, job: Job, **others: Any) -> JobWidget:
         from mrkernel.jupyter.widgets import JobWidget
 
-        widget = JobWidget(job.picture, save_view=self.save_view, **others)
+        told: dict[str, Any] = {"save_view": self.save_view, "page": lambda: job.web_url, **others}
+        widget = JobWidget(job.picture, **told)
         widget.show()
         return widget
 
@@ -308,15 +311,13 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         client = self._client()
         picture = client.look("cluster")
         if not self._has_front_end:
-            from mrkernel.monitor.text import cluster_lines
-
-            print("\n".join(cluster_lines(picture)))  # noqa: T201
+            _draw(cluster_renderable(picture, time.time()))
             return
         from mrkernel.jupyter.widgets import ClusterWidget
 
-        ClusterWidget(
-            client.cluster, save_view=self.save_view, picture=picture, deeds=self._worker_deeds()
-        ).show()
+        told: dict[str, Any] = {"save_view": self.save_view, "page": client.web_url}
+        deeds = self._worker_deeds()
+        ClusterWidget(client.cluster, picture=picture, deeds=deeds, **told).show()
 
     @line_magic
     def mr_cluster(self, line: str) -> Any:
@@ -359,6 +360,8 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         job.wait(LOOK_S)  # how it ended follows at once, if it has
         if self._has_front_end:
             self._show_in_background(job, printed, JobOptions())
+        else:
+            _draw(job_renderable(job.last_picture()))
         return job
 
     @line_magic
@@ -470,6 +473,13 @@ def _print(text: str) -> None:
     if text:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def _draw(picture: Any) -> None:
+    """Draw a picture where there is only a terminal."""
+    from rich.console import Console
+
+    Console().print(picture)
 
 
 _loaded: MapReduceMagics | None = None

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import anywidget
 import traitlets
 
+from mrkernel.errors import ClusterError
 from mrkernel.jupyter import pages
 from mrkernel.jupyter.busy import kernel_busy
 from mrkernel.jupyter.refresher import Keyframes, refresher
@@ -64,6 +65,8 @@ class _PictureWidget(anywidget.AnyWidget):
         picture: to begin with, fresher than the source's, which may lag by a tenth of a second.
         deeds: what can be done from here, by the page's names: "cancel", "add-worker", "retire",
             "kill". Each is called on a thread of its own; its error is told beside the button.
+        page: gives the address of the web page. It lets in whoever has it, so only a page where
+            somebody presses the button is told, and no notebook keeps it.
     """
 
     _esm = browser_module()
@@ -85,9 +88,12 @@ class _PictureWidget(anywidget.AnyWidget):
         save_view: str = "full",
         picture: Json | None = None,
         deeds: Mapping[str, Deed] | None = None,
+        page: Callable[[], str] | None = None,
         **traits: Any,
     ) -> None:
         self._deeds = dict(deeds or {})
+        if page is not None and _there_is(page):
+            self._deeds["page"] = lambda _: page()
         self._lines: set[Any] = set()  #: of its pages, heard while a cell runs, too
         super().__init__(
             save_view=save_view,
@@ -148,7 +154,11 @@ class _PictureWidget(anywidget.AnyWidget):
         """Display the view here, so that its static twin can take the final state later."""
         from IPython.display import display
 
-        self._handle = display(self, display_id=True)  # type: ignore[no-untyped-call]
+        # A short job may end meanwhile: its twin has a place only when the view has.
+        with self._feeding:
+            self._handle = display(self, display_id=True)  # type: ignore[no-untyped-call]
+            if self.over:
+                self._finish(self._picture)
 
     def settle(self) -> None:
         """Bring the view to its source's newest picture, now: at the end of a cell.
@@ -220,8 +230,7 @@ class _PictureWidget(anywidget.AnyWidget):
         if self.save_view == "full" and not (self.over and self._handle):
             self.snapshot = picture
         else:
-            # The views here see all of it, also one of a page that was loaded anew, which does not
-            # know our display and takes no twin. The trait is what is saved, beside the twin.
+            # The views here see all of it. The trait is what is saved, beside the twin.
             self.send({"snapshot": picture})
             self.snapshot = {} if self.save_view == "none" else trimmed(picture)
         if self.over:
@@ -233,10 +242,19 @@ class _PictureWidget(anywidget.AnyWidget):
             return
         from IPython.display import update_display
 
+        data = self._twin_bundle()
+        update_display(data, display_id=self._handle.display_id, raw=True)  # type: ignore[no-untyped-call]
+        self._send_twin(data)
+
+    def _twin_bundle(self) -> Json:
         data, _ = self._repr_mimebundle_()
         if "text/html" in data:
             data.pop(WIDGET_MIME, None)
-        update_display(data, display_id=self._handle.display_id, raw=True)  # type: ignore[no-untyped-call]
+        return data
+
+    def _send_twin(self, data: Json) -> None:
+        """A page that was loaded anew does not know our display: it looks for the view."""
+        self.send({"twin": data, "of": self.model_id})
 
     def _heard(self, widget: object, content: Any, buffers: object) -> None:
         """A page says something. Called on the main thread or on that of a subshell."""
@@ -245,6 +263,8 @@ class _PictureWidget(anywidget.AnyWidget):
         if content.get("views") == 1 or content.get("resync"):
             if self.over and self._picture:
                 self.send({"snapshot": self._picture})
+                if self._handle is not None:
+                    self._send_twin(self._twin_bundle())
             self._keyframes.ask()
             refresher.wake()
         deed = self._deeds.get(str(content.get("act")))
@@ -260,14 +280,14 @@ class _PictureWidget(anywidget.AnyWidget):
 
     def _do(self, deed: Deed, content: Json) -> None:
         try:
-            deed(str(content.get("worker", "")))
+            came = deed(str(content.get("worker", "")))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told where it was asked for
             self._answer(content, str(error) or type(error).__name__)
         else:
-            self._answer(content, "")
+            self._answer(content, "", **({"open": came} if content["act"] == "page" else {}))
 
-    def _answer(self, content: Json, refused: str) -> None:
-        self.send({"acted": content.get("ticket"), "refused": refused})
+    def _answer(self, content: Json, refused: str, **more: object) -> None:
+        self.send({"acted": content.get("ticket"), "refused": refused, **more})
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[Json, Json]:
         data: Json = {}
@@ -283,6 +303,13 @@ class _PictureWidget(anywidget.AnyWidget):
         if self.save_view != "none":
             data["text/html"] = self.twin()
         return data, metadata
+
+
+def _there_is(page: Callable[[], str]) -> bool:
+    try:
+        return bool(page())
+    except ClusterError:
+        return False
 
 
 class JobWidget(_PictureWidget):

@@ -209,6 +209,8 @@ class Attempts:
         task.output, task.part = message.output, message.part
         if task.run_in_file:
             job.holders[store] += 1
+        if task.part_in_file:
+            job.part_holders[store] += 1
         job.moved_at = now
         if task.is_map:
             job.shelves = None

@@ -36,6 +36,7 @@ class Books:
         self.workers_seen = 0  #: their numbers go on after a restart, and so do those of jobs
         self.jobs_seen = 0
         self.blobs: set[str] = set()  #: digests the shell holds
+        self.retiring: set[str] = set()  #: instances that were asked to go, those gone as well
         self._out: list[Instruction] = []
         self.readers: dict[Split, WorkerId] = {}
         """Who read a split last, of input that is read again and again: it may still hold it."""

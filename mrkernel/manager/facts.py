@@ -73,6 +73,12 @@ class StoreGone(Fact, frozen=True, tag="store-gone"):
     store: WorkerId
 
 
+class RetirementAsked(Fact, frozen=True, tag="retire"):
+    """Somebody wants this worker server to go when it has nothing left to do."""
+
+    instance: str
+
+
 class BlobKept(Fact, frozen=True, tag="blob"):
     """A blob that the next job needs; large ones lie beside the journal instead."""
 
@@ -147,6 +153,7 @@ AnyFact = (
     | WorkerTaken
     | StoreTaken
     | StoreGone
+    | RetirementAsked
     | BlobKept
     | JobTaken
     | TaskDone

@@ -71,7 +71,9 @@ def _check_job(
     running = sum(len(task.running) for task in tasks)
     assert (maps_left, reduces_left) == (job.maps_left, job.reduces_left), f"{job!r} miscounts"
     holders = Counter(task.holder for task in job.maps if task.run_in_file and task.holder)
+    parts = Counter(task.holder for task in job.result_tasks if task.part_in_file and task.holder)
     assert job.delivered or holders == +job.holders, f"{job!r} miscounts where its outputs are"
+    assert parts == +job.part_holders, f"{job!r} miscounts where its parts are"
     assert running == job.running, f"{job!r} miscounts its attempts"
     if job.state is JobState.DONE:
         assert not reduces_left, f"{job!r} is done without {reduces_left} reduces"

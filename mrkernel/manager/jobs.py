@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from mrkernel.data.splits import MemorySplit, PartSplit
 from mrkernel.ids import JobId, WorkerId
-from mrkernel.job.builtins import folding
+from mrkernel.job.builtins import Folding, folding, told_by
 from mrkernel.job.failure import Failure
 from mrkernel.job.plan import plan_tasks
 from mrkernel.job.spec import JobSpec
@@ -173,6 +173,7 @@ class Jobs:
         self._books.jobs[job.id] = self._books.running[job.id] = job
         if job.key:
             self._by_key[job.key] = job
+        folds = _folding(spec)
         self._books.publish(
             public.JobAccepted(
                 at=fact.at,
@@ -182,7 +183,8 @@ class Jobs:
                 reduces=len(reduces),
                 input_bytes=sum(task.input_bytes for task in maps),
                 functions=spec.functions_label,
-                top=_told_of_keys(spec),
+                top=told_by(folds.map),
+                builtin=folds.reduce is not None,
             )
         )
         for task in maps:
@@ -527,18 +529,11 @@ class Jobs:
         return f"there is no job {job_id!r} here; jobs I know: {known}"
 
 
-def _told_of_keys(spec: JobSpec) -> Literal["count", "sum", "min", "max"]:
-    """What maps tell of the keys that stand out: a built-in's value, or how often they came."""
+def _folding(spec: JobSpec) -> Folding:
+    """What the job's built-ins fold, and where."""
     names = {"function": object(), "none": None}
-    folds = folding(
-        names.get(spec.reducer, spec.reducer),
-        names.get(spec.combiner, spec.combiner),
-        sort_values=spec.sort_values,
-    )
-    match folds.map:
-        case "sum" | "min" | "max" as told:
-            return told
-    return "count"
+    reducer, combiner = (names.get(name, name) for name in (spec.reducer, spec.combiner))
+    return folding(reducer, combiner, sort_values=spec.sort_values)
 
 
 def _taken_over(task: Task, fact: JobTaken, stores: Container[WorkerId]) -> Task:

@@ -187,6 +187,8 @@ class Outputs:
             advance(task, TASK_TRANSITIONS, TaskTrigger.OUTPUT_LOST, now, why)
             if task.run_in_file and task.holder is not None:
                 job.holders[task.holder] -= 1
+            if task.part_in_file and task.holder is not None:
+                job.part_holders[task.holder] -= 1
             if used and task.output is not None:
                 task.used_digest = task.output.digest
             task.unreadable |= {task.winner}

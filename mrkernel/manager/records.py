@@ -273,6 +273,8 @@ class Job:
     """Who will reduce each partition, as it looks; empty until somebody is told to fetch for it."""
     holders: Counter[WorkerId] = field(default_factory=Counter)
     """How many of its map outputs are files in each store."""
+    part_holders: Counter[WorkerId] = field(default_factory=Counter)
+    """How many parts of its result are files in each store."""
     maps_left: int = 0  #: map tasks not DONE
     reduces_left: int = 0
     running: int = 0  #: attempts on workers
@@ -306,6 +308,10 @@ class Job:
     def durations(self, task: Task) -> Durations:
         """What attempts of the task's phase took."""
         return self.map_durations if task.is_map else self.reduce_durations
+
+    def files_in(self, store: WorkerId) -> int:
+        """Count the files of a store that somebody may still read."""
+        return self.part_holders[store] + (0 if self.delivered else self.holders[store])
 
     @property
     def map_only(self) -> bool:

@@ -24,6 +24,7 @@ from mrkernel.manager.facts import (
     JobOver,
     JobTaken,
     Numbers,
+    RetirementAsked,
     StoreGone,
     StoreTaken,
     TaskDone,
@@ -93,6 +94,8 @@ class Replay:
             case StoreGone(store):
                 self._books.stores.pop(store, None)
                 self._books.orphans.pop(store, None)
+            case RetirementAsked(instance):
+                self._books.retiring.add(instance)
             case BlobKept(digest):
                 self._books.blobs.add(digest)
             case JobTaken():

@@ -100,7 +100,7 @@ class ManagerServer(PatientServer):
         liveness: when silent workers are doubted and given up; None: as on a network.
         directory: where its journal is; None: what it knows ends with it.
         host: where heartbeats are received.
-        exits: a pipe on which whoever starts worker servers tells how they ended: a line of JSON
+        exits: where whoever starts worker servers tells how they ended, a pipe: a line of JSON
             each, {"pid": 1, "cause": "was killed (SIGKILL)"}; None: nobody does.
         keep: bytes of results that may lie with the workers.
         clock: seconds, monotonic.
@@ -177,6 +177,16 @@ class ManagerServer(PatientServer):
     def broker(self) -> Broker:
         """The pictures of the cluster and its jobs."""
         return self._broker
+
+    @property
+    def cluster(self) -> str:
+        """The name of its cluster."""
+        return self._records.cluster
+
+    @property
+    def start_number(self) -> int:
+        """The how manieth of its cluster's managers this is, from 1."""
+        return self._records.start
 
     @property
     def taken_up(self) -> int:

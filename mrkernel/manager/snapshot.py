@@ -13,6 +13,7 @@ from mrkernel.manager.facts import (
     JobOver,
     JobTaken,
     Numbers,
+    RetirementAsked,
     StoreTaken,
     TaskDone,
     TasksUndone,
@@ -22,9 +23,11 @@ from mrkernel.manager.transitions import JobState, TaskState
 
 
 def snapshot(books: Books) -> Iterator[AnyFact]:
-    """Give the facts of stores and jobs; blobs are the shell's."""
+    """Give the facts of stores, retirements and jobs; blobs are the shell's."""
     for store in books.stores.values():
         yield StoreTaken(store.id, store.host_id, store.directory, store.instance)
+    for instance in sorted(books.retiring):
+        yield RetirementAsked(instance)
     for job in books.jobs.values():
         yield from _job(job)
     yield Numbers(books.workers_seen, books.jobs_seen)

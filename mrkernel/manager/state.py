@@ -230,7 +230,7 @@ class ManagerState:
             case Alive():
                 pass  # it spoke: that is all
             case Offer(offered):
-                self._workers.offered(worker)
+                self._workers.offered(worker, now)
                 for finished in offered:
                     ending = self._attempts.offered(worker, finished, now)
                     if ending is not None:

@@ -9,14 +9,11 @@ a new incarnation), or a supervisor start another worker there; only when neithe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from mrkernel.ids import WorkerId
 from mrkernel.manager.books import Books
 from mrkernel.manager.facts import StoreGone
 from mrkernel.manager.instructions import Send
-from mrkernel.manager.records import Store, Task, Worker
-from mrkernel.manager.transitions import TaskState
+from mrkernel.manager.records import Store, Worker
 from mrkernel.monitor import events as public
 from mrkernel.protocol.messages import Adopt, Disown, Register, StorePlace
 
@@ -42,8 +39,8 @@ class Stores:
     def arrived(self, worker: Worker, now: float) -> None:
         """A worker is here: it keeps its own store, and the orphans of its host."""
         self._keep(worker.store, worker, now)
-        for store in self._books.stores.values():
-            ours = store.host_id == worker.info.host_id and store.keeper is None
+        for store in list(self._books.orphans.values()):
+            ours = store.host_id == worker.info.host_id
             if ours and (store.directory in worker.info.adopted or self._needed(store)):
                 self._keep(store, worker, now)
 
@@ -82,7 +79,7 @@ class Stores:
             jobs, results = self._books.wanted()
             worker.may_hold.update(jobs)
             self._books.say(Send(worker.peer, Adopt(store.directory, jobs, results)))
-        kept = sum(task.holder == store.id for task in self._finished())
+        kept = sum(job.files_in(store.id) for job in self._books.jobs.values())
         if kept:
             self._books.publish(
                 public.StoreAdopted(at=now, worker=store.id, by=worker.id, back=own, tasks=kept)
@@ -134,15 +131,7 @@ class Stores:
 
     def _needed(self, store: Store) -> bool:
         """Whether somebody may still read something of it."""
-        if any(job in self._books.jobs for job in store.logs):
-            return True
-        return any(task.holder == store.id for task in self._finished())
-
-    def _finished(self) -> Iterator[Task]:
-        """Give the finished tasks whose files somebody may still read."""
-        for job in self._books.jobs.values():
-            for task in job.tasks.values():
-                if task.state is TaskState.DONE and (
-                    task.part_in_file or (task.run_in_file and not job.delivered)
-                ):
-                    yield task
+        jobs = self._books.jobs
+        return any(job in jobs for job in store.logs) or any(
+            job.files_in(store.id) for job in jobs.values()
+        )

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mrkernel.manager.server import ManagerServer
 
 if TYPE_CHECKING:
     from mrkernel.manager.web_site import Site
+
+
+class Supervisor(Protocol):
+    """Who starts the workers, and starts anew those that die.
+
+    Each raises ``ClusterError`` when it does not listen.
+    """
+
+    def add_worker(self, slots: int) -> None: ...
+    def let_go(self, pid: int) -> None: ...
+    def kill(self, pid: int) -> None: ...
 
 
 class WebPage:
@@ -23,17 +34,22 @@ class WebPage:
         server: the manager.
         listener: where browsers come, on loopback; given up to the page.
         secret: the cluster's; the page's own are made of it.
-        kills: whether a worker may be killed from the page, for lectures: another one comes.
+        supervisor: starts workers, so that some can be added, retired and killed from the page;
+            None: nobody does.
     """
 
     def __init__(
-        self, server: ManagerServer, listener: socket.socket, secret: bytes, *, kills: bool
+        self,
+        server: ManagerServer,
+        listener: socket.socket,
+        secret: bytes,
+        supervisor: Supervisor | None,
     ) -> None:
         listener.setblocking(False)
         self._server = server
         self._listener = listener
         self._secret = secret
-        self._kills = kills
+        self._supervisor = supervisor
         self._site: Site | None = None
 
     def begin(self) -> None:
@@ -44,7 +60,7 @@ class WebPage:
         asyncio.get_running_loop().remove_reader(self._listener)
         from mrkernel.manager.web_site import Site
 
-        self._site = Site(self._server, self._listener, self._secret, kills=self._kills)
+        self._site = Site(self._server, self._listener, self._secret, self._supervisor)
 
     async def end(self) -> None:
         """Hang up on every browser, and listen no more."""

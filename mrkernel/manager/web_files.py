@@ -7,7 +7,9 @@ are read once, when the first browser comes, and known by their names: no path i
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
+from hashlib import sha256
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -41,16 +43,34 @@ def read_files() -> dict[str, tuple[str, bytes]]:
     return {path.name: (_KINDS[path.suffix], path.read_bytes()) for path in paths}
 
 
-def page_html(topic: str, actions: Sequence[str]) -> str:
+_SENTENCE_STYLE = (
+    ":root { color-scheme: light dark; } "
+    "body { max-width: 34em; margin: 12vh auto; padding: 0 16px; "
+    "font: 15px/1.5 system-ui, sans-serif; } "
+    "b { font-size: 13px; } a { color: inherit; } "
+    "p { margin: 8px 0; padding: 12px 16px; overflow-wrap: anywhere; "
+    "border: 1px solid #8886; border-left: 4px solid #c98500; border-radius: 6px; }"
+)
+# Shown while there is none, where they do not come by themselves.
+_HINT = """<p id="hint" hidden>No worker is here: start one with <code>mrkernel worker</code>.</p>
+"""
+
+#: Lets a browser take this style, and no other that stands in a page.
+SENTENCE_STYLE_HASH = f"sha256-{b64encode(sha256(_SENTENCE_STYLE.encode()).digest()).decode()}"
+
+
+def page_html(topic: str, actions: Sequence[str], cluster: str) -> str:
     """A page that follows a topic.
 
     Args:
         topic: "cluster" or a job's id.
         actions: what can be done from there.
+        cluster: the manager's name.
     """
     job = topic != "cluster"
     data = f"/jobs/{topic}.json" if job else "/cluster.json"
     where = f'<a href="/">mrkernel</a> <b>job {escape(topic)}</b>' if job else "<b>mrkernel</b>"
+    hint = _HINT if not job and "add-worker" not in actions else ""
     return f"""{_HEAD}<title>{escape(topic)} · mrkernel</title>
 <link rel="stylesheet" href="/static/view.css">
 <link rel="stylesheet" href="/static/site.css">
@@ -58,11 +78,12 @@ def page_html(topic: str, actions: Sequence[str]) -> str:
 </head>
 <body>
 <header><nav aria-label="Where you are">{where}</nav>
-<span class="links"><a href="{escape(data)}">JSON</a> <a href="/metrics">metrics</a></span></header>
+<span class="links"><span>manager {escape(cluster)}</span> <a href="{escape(data)}">JSON</a>
+<a href="/metrics">metrics</a></span></header>
+<p id="notice" role="status" hidden></p>
 <main id="view" data-topic="{escape(topic)}" data-actions="{escape(" ".join(actions))}"></main>
-<p id="notice" role="alert" hidden></p>
-<noscript><p>The live view needs JavaScript; <a href="{escape(data)}">the same as JSON</a> does not,
-nor does <code>mrkernel watch</code> in a terminal.</p></noscript>
+{hint}<noscript><p>The live view needs JavaScript; <a href="{escape(data)}">the same as JSON</a>
+does not, nor does <code>mrkernel watch</code> in a terminal.</p></noscript>
 </body>
 </html>
 """
@@ -71,7 +92,10 @@ nor does <code>mrkernel watch</code> in a terminal.</p></noscript>
 def sentence_html(sentence: str) -> str:
     """A page that says one sentence, to anybody: it asks for no other file."""
     said = re.sub("`([^`]*)`", r"<code>\1</code>", escape(sentence))
-    return f"{_HEAD}<title>mrkernel</title>\n</head>\n<body><p>{said}</p></body></html>\n"
+    return (
+        f"{_HEAD}<title>mrkernel</title>\n<style>{_SENTENCE_STYLE}</style>\n</head>\n"
+        f'<body><b><a href="/">mrkernel</a></b>\n<p>{said}</p></body></html>\n'
+    )
 
 
 def onward_html(path: str) -> str:

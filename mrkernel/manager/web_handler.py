@@ -14,10 +14,11 @@ from mrkernel.errors import ClusterError
 from mrkernel.ids import JobId
 from mrkernel.manager.server import ManagerServer
 from mrkernel.manager.web_access import Access
-from mrkernel.manager.web_files import sentence_html
+from mrkernel.manager.web_files import SENTENCE_STYLE_HASH, sentence_html
 from mrkernel.monitor.broker import CLUSTER
 
 if TYPE_CHECKING:
+    from mrkernel.manager.web import Supervisor
     from mrkernel.manager.web_events import Follower
 
 logger = logging.getLogger("mrkernel.manager")
@@ -34,6 +35,12 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+#: Of a page that says one sentence to anybody: it has its few lines of style with it.
+SENTENCE_POLICY = (
+    f"default-src 'none'; style-src '{SENTENCE_STYLE_HASH}'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 
 _SENTENCES = {
     400: "This request makes no sense here: go back to the page at / and try again.",
@@ -56,13 +63,13 @@ class Desk:
     """What the handlers share.
 
     Attributes:
-        kills: whether workers may be killed from here.
+        supervisor: starts workers; None: nobody does.
         files: kind and bytes of the browser's files, by name.
     """
 
     manager: ManagerServer
     access: Access
-    kills: bool
+    supervisor: Supervisor | None
     files: dict[str, tuple[str, bytes]]
     followers: set[Follower] = field(default_factory=set)
     last: tuple[dict[str, Any], bytes] | None = None  #: what some follower was sent, encoded
@@ -72,9 +79,13 @@ class Desk:
         return topic == CLUSTER or JobId(topic) in self.manager.state.jobs
 
     def encoded(self, payload: dict[str, Any]) -> bytes:
-        """A payload as JSON; those who follow one topic are sent the same one."""
+        """A payload as JSON; those who follow one topic are sent the same one.
+
+        A snapshot says which manager begins to count anew.
+        """
         if self.last is None or self.last[0] is not payload:
-            self.last = payload, msgspec.json.encode(payload)
+            start = {"start": self.manager.start_number} if "snapshot" in payload else {}
+            self.last = payload, msgspec.json.encode(payload | start)
         return self.last[1]
 
 
@@ -165,6 +176,7 @@ class Guarded(RequestHandler):
         if self.refuses_in == "json":
             self.write_json({"sentence": sentence})
         elif self.refuses_in == "html":
+            self.set_header("Content-Security-Policy", SENTENCE_POLICY)
             self.finish(sentence_html(sentence))
         else:
             self.set_header("Content-Type", "text/plain; charset=utf-8")

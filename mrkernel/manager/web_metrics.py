@@ -146,7 +146,8 @@ def _of_workers(broker: Broker, totals: Totals) -> Iterator[str]:
         samples = [({"worker": worker}, value_of(row)) for worker, row in here.items()]
         yield from _family(f"mrkernel_worker_{name}", "gauge", text, samples)
     yield from _family(
-        *("mrkernel_worker_served_bytes_total", "counter", "Map output served to others."),
+        *("mrkernel_worker_shuffled_bytes_total", "counter"),
+        "Map output taken by a worker's reduces that ended well.",
         [({"worker": worker}, row["shuffled"]) for worker, row in here.items()],
     )
     for name, text, count in (

@@ -9,7 +9,7 @@
     /jobs/ID.json
     /metrics             for Prometheus
     /events?topic=...    a WebSocket: a snapshot, then numbered deltas; see ``web_events``
-    /actions             POST: cancel a job, kill a worker
+    /actions             POST: what can be done from there, see ``web_actions``
 
 Every request is judged (``web_handler``) before anything else is looked at. Programs that are no
 browser say ``Authorization: Bearer TOKEN``.
@@ -18,24 +18,25 @@ browser say ``Authorization: Bearer TOKEN``.
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 from tornado.web import Application
 
-from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.server import ManagerServer
-from mrkernel.manager.transitions import JobState
 from mrkernel.manager.web_access import Access
+from mrkernel.manager.web_actions import Actions, offered
 from mrkernel.manager.web_events import SETTINGS, Follower
 from mrkernel.manager.web_files import onward_html, page_html, read_files
 from mrkernel.manager.web_handler import Desk, Guarded, Nothing, Refusal, no_such_job
 from mrkernel.manager.web_metrics import Vitals, metrics_text
-from mrkernel.manager.web_reader import ask, tell
+from mrkernel.manager.web_reader import ask
 from mrkernel.monitor.broker import CLUSTER
-from mrkernel.protocol.messages import Agreed, CancelJob, DisturbWorker, Look, Refused, View
+from mrkernel.protocol.messages import Look, Refused, View
+
+if TYPE_CHECKING:
+    from mrkernel.manager.web import Supervisor
 
 #: More connections of browsers at once are too many: the cluster needs its files.
 MOST_CONNECTIONS = 100
@@ -44,9 +45,6 @@ IDLE_S = 30.0
 #: Bytes of a request: nobody has more to say here.
 HEAD_LIMIT = 16 << 10
 BODY_LIMIT = 4 << 10
-
-#: A header that no page of somebody else's can send unless we agree, which we never do.
-ACTION_HEADER = "X-MRKernel-Action"
 
 _JOB = r"([A-Za-z0-9_-]{1,64})"
 
@@ -58,14 +56,18 @@ class Site:
         server: the manager.
         listener: where they come, a socket that listens; given up to the site.
         secret: the cluster's.
-        kills: whether workers may be killed from here.
+        supervisor: starts workers; None: nobody does.
     """
 
     def __init__(
-        self, server: ManagerServer, listener: socket.socket, secret: bytes, *, kills: bool
+        self,
+        server: ManagerServer,
+        listener: socket.socket,
+        secret: bytes,
+        supervisor: Supervisor | None,
     ) -> None:
         host, port = listener.getsockname()[:2]
-        self._desk = Desk(server, Access(secret, host, port), kills, read_files())
+        self._desk = Desk(server, Access(secret, host, port), supervisor, read_files())
         known = {"desk": self._desk}
         application = Application(
             [
@@ -130,7 +132,7 @@ class _Page(Guarded):
             return
         if not self.desk.has(topic):
             raise no_such_job(topic)
-        self.finish(page_html(topic, ["cancel", "kill"] if self.desk.kills else ["cancel"]))
+        self.finish(page_html(topic, offered(self.desk), self.desk.manager.cluster))
 
 
 class ClusterPage(_Page):
@@ -206,69 +208,3 @@ class Metrics(Guarded):
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         readers = len(self.desk.followers)
         self.finish(metrics_text(manager.broker, manager.totals, Vitals.now(), readers))
-
-
-class CancelAction(msgspec.Struct, tag_field="act", tag="cancel", forbid_unknown_fields=True):
-    """Stop a job everywhere."""
-
-    job: str
-
-
-class KillAction(msgspec.Struct, tag_field="act", tag="kill", forbid_unknown_fields=True):
-    """Kill a worker server with SIGKILL."""
-
-    worker: str
-    confirm: bool = False  #: somebody was asked, and said yes
-
-
-_decoder = msgspec.json.Decoder(CancelAction | KillAction)
-
-
-class Actions(Guarded):
-    """What can be done from a page."""
-
-    refuses_in = "json"
-
-    async def post(self) -> None:
-        """Do one thing.
-
-        Raises:
-            Refusal: it is not done.
-            ClusterError: the manager does not answer.
-        """
-        self.require_origin()
-        if ACTION_HEADER not in self.request.headers:
-            raise Refusal(
-                403, f"An action needs the header {ACTION_HEADER}: use the page's button."
-            )
-        try:
-            action = _decoder.decode(self.request.body)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise Refusal(400, f"This is no action ({error}): use the page's button.") from error
-        if isinstance(action, CancelAction):
-            self._cancel(JobId(action.job))
-        else:
-            await self._kill(action)
-
-    def _cancel(self, job_id: JobId) -> None:
-        manager = self.desk.manager
-        job = manager.state.jobs.get(job_id)
-        if job is None:
-            raise no_such_job(job_id)
-        if job.state is not JobState.RUNNING:
-            raise Refusal(409, f"Job {job_id} has ended already: {job.state.value}.")
-        tell(manager, CancelJob(job_id))
-        self.write_json({"sentence": f"Job {job_id} is cancelled."})
-
-    async def _kill(self, action: KillAction) -> None:
-        if not self.desk.kills:
-            raise Refusal(
-                403, "Nobody would start that worker again, so it is not killed from here."
-            )
-        if not action.confirm:
-            raise Refusal(400, f"Say that {action.worker} is really to be killed: confirm.")
-        question = DisturbWorker(1, WorkerId(action.worker), "kill")
-        answer = await ask(self.desk.manager, question, Agreed)
-        if isinstance(answer, Refused):
-            raise Refusal(409, f"{answer.sentence}: choose one of those.")
-        self.write_json({"sentence": f"Worker {action.worker} is killed."})

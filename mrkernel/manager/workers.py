@@ -10,7 +10,7 @@ from mrkernel.manager.attempts import Attempts, Ending
 from mrkernel.manager.backups import Backups
 from mrkernel.manager.books import Books
 from mrkernel.manager.events import PeerId
-from mrkernel.manager.facts import StoreTaken, WorkerTaken
+from mrkernel.manager.facts import RetirementAsked, StoreTaken, WorkerTaken
 from mrkernel.manager.failures import Failures
 from mrkernel.manager.instructions import Close, ExpectHeartbeats, Send
 from mrkernel.manager.outputs import Outputs
@@ -282,21 +282,26 @@ class Workers:
                 self._books.say(Close(worker.peer))
                 endings += self._lost(worker, RETIRED, now)
             elif worker.barred and not worker.retiring and now >= worker.barred_until:
-                self._unbar(worker)
-                if worker.bar_told:
+                works = self._unbar(worker, now)
+                if works and worker.bar_told:
                     self._books.publish(public.WorkerBarred(at=now, worker=worker.id, cause=""))
         for store in self._stores.overdue(now, late):
             self._outputs.lose_store(store, now)
         return endings
 
-    def offered(self, worker: Worker) -> None:
+    def offered(self, worker: Worker, now: float) -> None:
         """A worker that came back has said what it finished: it may work."""
         if worker.barred and not worker.bar_told and not worker.retiring:
-            self._unbar(worker)
+            self._unbar(worker, now)
 
-    def _unbar(self, worker: Worker) -> None:
+    def _unbar(self, worker: Worker, now: float) -> bool:
+        """Let a worker have new work; False: it was asked to go before it lost us."""
+        if worker.info.instance in self._books.retiring:
+            self._let_retire(worker, now)
+            return False
         worker.barred = False
         self._books.loads.changed(worker)
+        return True
 
     def _over_tcp(self, worker: Worker, now: float) -> None:
         """Datagrams do not get through while the worker speaks: it beats over TCP then."""
@@ -328,10 +333,16 @@ class Workers:
         if worker is None:
             return
         if not worker.retiring:
-            worker.retiring = worker.barred = worker.bar_told = True
-            self._books.loads.changed(worker)
-            self._books.publish(public.WorkerBarred(at=now, worker=worker.id, cause="it retires"))
+            if worker.info.instance:
+                self._books.retiring.add(worker.info.instance)
+                self._books.record(RetirementAsked(worker.info.instance))
+            self._let_retire(worker, now)
         self._books.say(Send(peer, Agreed(message.ticket)))
+
+    def _let_retire(self, worker: Worker, now: float) -> None:
+        worker.retiring = worker.barred = worker.bar_told = True
+        self._books.loads.changed(worker)
+        self._books.publish(public.WorkerBarred(at=now, worker=worker.id, cause="it retires"))
 
     def _meant(self, peer: PeerId, message: DisturbWorker | RetireWorker) -> Worker | None:
         """The worker a client names; None: it was told that there is none."""

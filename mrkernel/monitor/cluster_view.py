@@ -40,7 +40,7 @@ class ClusterView(WorkersDraft):
             ev.JobForgotten: self._job_forgotten,
             ev.AttemptStarted: self._attempt_started,
             ev.AttemptFinished: self._attempt_finished,
-            ev.AttemptFailed: self._attempt_over,
+            ev.AttemptFailed: self._attempt_failed,
             ev.AttemptLost: self._attempt_over,
             ev.Noted: self._noted,
         }
@@ -91,7 +91,12 @@ class ClusterView(WorkersDraft):
             {"task": f"{name} {key[1]}", "attempt": key[2]}
             for key, name in list(worker.running.items())[:TASKS_SHOWN]
         ]
-        return {**worker.row(), "tasks": shown, "more": max(0, len(worker.running) - TASKS_SHOWN)}
+        return {
+            **worker.row(),
+            "beats": list(worker.beats),
+            "tasks": shown,
+            "more": max(0, len(worker.running) - TASKS_SHOWN),
+        }
 
     def _job_accepted(self, event: ev.JobAccepted) -> None:
         self._jobs[event.job] = {
@@ -135,6 +140,11 @@ class ClusterView(WorkersDraft):
         self._attempt_over(event)
         if (worker := self._announced(event.worker)) is not None:
             worker.credit(event)
+
+    def _attempt_failed(self, event: ev.AttemptFailed) -> None:
+        self._attempt_over(event)
+        if (worker := self._announced(event.worker)) is not None:
+            worker.failed += 1
 
     def _announced(self, worker: str) -> WorkerRow | None:
         """The worker, to be changed; None: it is known only by what it did, before a restart."""

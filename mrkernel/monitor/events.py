@@ -34,7 +34,8 @@ class JobAccepted(Event, frozen=True, tag="job-accepted"):
     functions: str  #: where mapper and reducer came from, one line for the view's header
     top: Literal["count", "sum", "min", "max"] = "count"
     """What the numbers in ``AttemptFinished.top`` are: how often a key was given out, or its
-    reduced value so far."""
+    reduced value so far; of a built-in that keeps the n largest values, the first."""
+    builtin: bool = False  #: reduces are a built-in's: merging is most of what they do
 
 
 class AttemptStarted(Event, frozen=True, tag="attempt-started"):
@@ -187,7 +188,6 @@ class WorkerBeat(Event, frozen=True, tag="worker-beat"):
     worker: WorkerId
     cpu_percent: float  #: 100 = one core
     memory_bytes: int  #: resident
-    shuffled_bytes: int = 0  #: map output it has served to others, in its whole life
 
 
 class WorkerSuspect(Event, frozen=True, tag="worker-suspect"):

@@ -12,7 +12,7 @@ from mrkernel.monitor.picture import Pace
 from mrkernel.monitor.quantities import bytes_text, plural, seconds_text
 from mrkernel.monitor.setbacks import Setbacks
 from mrkernel.monitor.stories import Backup, Skipped, Wait
-from mrkernel.monitor.tally import MAP, Tally, Task, phase_of
+from mrkernel.monitor.tally import MAP, REDUCE, Tally, Task, phase_of
 from mrkernel.monitor.timeline import Timeline
 from mrkernel.monitor.workers import WorkersDraft, adoption_text
 
@@ -171,10 +171,18 @@ class JobFold(WorkersDraft):
             self._setbacks.taken_up(event)
 
     def _progress(self, event: ev.Progress) -> None:
-        attempt = self._tally.progress(event, self._accepted)
+        attempt = self._tally.progress(event, self._input_size(event.task))
         if attempt is not None:
             self._touched["workers"].note(attempt.worker)
             self._timeline.progress(event)
+
+    def _input_size(self, task: TaskId) -> float:
+        """Bytes that a task reads; 0: not known."""
+        if phase_of(task) == REDUCE:
+            return self._sizes.of(task)
+        # Those of single splits are not told: by their mean.
+        accepted = self._accepted
+        return accepted.input_bytes / accepted.maps if accepted and accepted.maps else 0.0
 
     def _close(self, name: TaskId, number: int) -> Task | None:
         """Count an attempt as over; None when it was so already."""

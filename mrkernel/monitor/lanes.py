@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any, NamedTuple
 
 from mrkernel.monitor.picture import Json
@@ -52,11 +53,11 @@ class Arrow(NamedTuple):
 
 
 def bars_of(picture: Json) -> list[Bar]:
-    """The bars, in the order of their begin."""
+    """The bars, in the order of their time: one that took none before those that begin then."""
     rows: Iterable[list[Any]] = picture.get("bars", {}).values()
     bars = [Bar._make((*row, row[3].endswith("+"))) for row in rows]
     bars = [bar._replace(state=bar.state[:-1]) if bar.backup else bar for bar in bars]
-    return sorted(bars, key=lambda bar: (bar.begin, bar.task))
+    return sorted(bars, key=lambda bar: (bar.begin, inf if bar.end is None else bar.end))
 
 
 def span(picture: Json, bars: list[Bar], now: float | None = None) -> tuple[float, float]:

@@ -7,10 +7,10 @@ reader starts from a snapshot and applies the deltas to it::
     delta   = {"seq": 8, "set": {field: value}, "put": {rows: {key: row}}, "drop": {rows: [key]},
                "feed": [line]}       every part but ``seq`` may be absent
 
-Delta n applies to picture n - 1 and gives picture n. Feed lines are numbered by ``n``: the lines of
-a delta replace those from their first number on, so a line may still grow ("map-3 → w1") and
-applying a line twice is harmless. The picture keeps the newest ``FEED_LIMIT`` lines and ``older``
-says how many came before.
+Delta n applies to picture n - 1 and gives picture n. Feed lines are numbered by ``n``: a line of a
+delta replaces the one of its number, so a line may still grow ("map-3 → w1") and applying a line
+twice is harmless. The picture keeps the newest ``FEED_LIMIT`` lines; ``older`` says how many came
+before.
 
 Where rows change faster than a reader can take them in, a delta carries some and the others wait
 for the next ones: a reader's picture is then behind for a moment, and right once nothing waits.
@@ -70,10 +70,9 @@ def apply(picture: Json, delta: Json) -> Json:
         after[name] = {key: row for key, row in after[name].items() if key not in gone}
     for name, rows in delta.get("put", {}).items():
         after[name] = {**after[name], **rows}
-    lines = delta.get("feed")
-    if lines:
-        kept = [line for line in picture["feed"] if line["n"] < lines[0]["n"]]
-        after["feed"] = (kept + lines)[-FEED_LIMIT:]
+    if delta.get("feed"):
+        lines = {line["n"]: line for line in chain(picture["feed"], delta["feed"])}
+        after["feed"] = [lines[number] for number in sorted(lines)][-FEED_LIMIT:]
         after["older"] = after["feed"][0]["n"]
     return after
 
@@ -84,15 +83,15 @@ class Feed:
     def __init__(self) -> None:
         self._lines: deque[Json] = deque(maxlen=FEED_LIMIT)
         self._next = 0
-        self._changed_from: int | None = None
+        self._changed: set[int] = set()
+        self._later: dict[int, tuple[str, Callable[[], str]]] = {}
 
     def add(self, at: float, level: str, text: str) -> int:
         """Add a line and return its number."""
         number = self._next
         self._next += 1
         self._lines.append({"n": number, "at": round(at, 3), "level": level, "text": text})
-        if self._changed_from is None:
-            self._changed_from = number
+        self._changed.add(number)
         return number
 
     def edit(self, number: int, level: str, text: str) -> None:
@@ -105,19 +104,29 @@ class Feed:
             return
         # A new dict: snapshots handed out before keep theirs.
         self._lines[index] = {**line, "level": level, "text": text}
-        if self._changed_from is None or number < self._changed_from:
-            self._changed_from = number
+        self._changed.add(number)
+
+    def edit_later(self, number: int, level: str, text: Callable[[], str]) -> None:
+        """Change a line when somebody looks: one that changes often is written seldom."""
+        self._later[number] = (level, text)
+        if len(self._later) > FEED_LIMIT:
+            self._write()
+
+    def _write(self) -> None:
+        for number, (level, text) in self._later.items():
+            self.edit(number, level, text())
+        self._later.clear()
 
     def lines(self) -> list[Json]:
         """The lines kept, oldest first."""
+        self._write()
         return list(self._lines)
 
     def take(self) -> list[Json]:
-        """The lines from the first changed one on; counts them as seen."""
-        start, self._changed_from = self._changed_from, None
-        if start is None:
-            return []
-        return [line for line in self._lines if line["n"] >= start]
+        """The lines that are new or were changed; counts them as seen."""
+        self._write()
+        changed, self._changed = self._changed, set()
+        return [line for line in self._lines if line["n"] in changed] if changed else []
 
 
 class Pace(NamedTuple):

@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from html import escape
 
 from mrkernel.monitor.browser_module import STATIC, browser_module
@@ -36,7 +37,9 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { max-width: 1120px; margin: 24px auto; padding: 0 16px; }
 body { font: 14px/1.5 system-ui, sans-serif; }
-h1 { font-size: 20px; margin: 0 0 2px; }
+h1 { font-size: 20px; margin: 0; }
+p { margin: 0 0 12px; }
+.facts { display: flex; flex-wrap: wrap; align-items: flex-start; column-gap: 64px; }
 details { margin: 10px 0; }
 summary { cursor: pointer; font-weight: 600; }
 .wide { overflow-x: auto; }
@@ -88,11 +91,14 @@ def report_html(picture: Json, counters: Mapping[str, int] | None = None) -> str
             f"<title>{_text(title)}</title>",
             f"<style>{style}</style></head><body>",
             f"<h1>{_text(picture['name'])}</h1>",
-            f"<p>{_text(summary_line(picture))}</p>",
+            f"<p>{_text(_when(picture))}</p>",
             '<div id="view"></div>',
-            f"<noscript>{timeline_svg(picture, _SVG_LIMIT)}</noscript>",
+            f"<noscript><p>{_text(summary_line(picture))}</p>",
+            f"{timeline_svg(picture, _SVG_LIMIT)}</noscript>",
+            '<div class="facts">',
             _details("Numbers", _table(("", ""), _numbers(picture)), opened=True),
             _counters(counters),
+            "</div>",
             _workers(picture),
             _events(picture),
             _attempts(picture),
@@ -102,6 +108,15 @@ def report_html(picture: Json, counters: Mapping[str, int] | None = None) -> str
             "",
         ]
     )
+
+
+def _when(picture: Json) -> str:
+    """Which job it is, and when it began: "job j1, begun 2026-11-21 08:30:00 UTC"."""
+    text = f"job {picture['job']}"
+    if picture["started"] is not None:
+        begun = datetime.fromtimestamp(picture["wall"] + picture["started"], UTC)
+        text += f", begun {begun:%Y-%m-%d %H:%M:%S} UTC"
+    return text if picture["ended"] is not None else f"{text}, not over when this was written"
 
 
 def _numbers(picture: Json) -> list[tuple[str, ...]]:

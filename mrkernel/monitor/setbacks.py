@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mrkernel.ids import TaskId
 from mrkernel.monitor import events as ev
 from mrkernel.monitor.picture import Changes, Feed, Json
@@ -41,8 +43,10 @@ class Setbacks:
     def lost(self, event: ev.AttemptLost, task: Task) -> None:
         """An attempt was taken away, and its task is not done."""
         loss = self.loss(event.worker, event.cause)
-        others = (a.worker for a in self._tally.running.values() if a.task == event.task)
-        loss.moves[event.task] = next(others, "")  # a backup may run already
+        others: Iterable[str] = ()
+        if task.running:  # a backup runs already
+            others = (a.worker for a in self._tally.running.values() if a.task == event.task)
+        loss.moves[event.task] = next(iter(others), "")
         loss.cost_s += max(0.0, event.at - task.started_at)
         self._add(event, task, "lost", event.cause, loss)
         loss.tell(self._feed, event.at)

@@ -29,7 +29,7 @@ class Story:
         if self._line < 0:
             self._line = feed.add(at, self.level, self.sentence())
         else:
-            feed.edit(self._line, self.level, self.sentence())
+            feed.edit_later(self._line, self.level, self.sentence)
 
 
 class Loss(Story):

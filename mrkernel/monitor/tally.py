@@ -23,6 +23,11 @@ def phase_of(task: TaskId) -> int:
     return MAP if task[0] == "m" else REDUCE
 
 
+def index_of(task: TaskId) -> int:
+    """Which split or partition is the task's, by its name."""
+    return int(task[task.index("-") + 1 :])
+
+
 class Attempt:
     """A running attempt, as last heard of."""
 
@@ -97,6 +102,11 @@ class Tally:
             found = self.tasks[name] = Task()
         return found
 
+    def is_done(self, name: TaskId) -> bool:
+        """Whether a task is."""
+        task = self.tasks.get(name)
+        return task is not None and task.done is not None
+
     def start(self, event: ev.AttemptStarted, *, gone: bool) -> Attempt | None:
         """Count an attempt as running; None when it does so already, or is over.
 
@@ -115,8 +125,12 @@ class Tally:
         task.started_at = event.at
         return attempt
 
-    def progress(self, event: ev.Progress, accepted: ev.JobAccepted | None) -> Attempt | None:
-        """Take in how far an attempt is; None when it does not run."""
+    def progress(self, event: ev.Progress, size: float) -> Attempt | None:
+        """Take in how far an attempt is; None when it does not run.
+
+        Args:
+            size: bytes of its input; 0: not known.
+        """
         attempt = self.running.get((event.task, event.attempt))
         if attempt is None:
             return None
@@ -125,11 +139,7 @@ class Tally:
             self._live_records += event.records - attempt.records
         self._live_bytes[phase] += event.bytes - attempt.bytes
         attempt.records, attempt.bytes = event.records, event.bytes
-        # Sizes of single inputs are not known here: by the mean of their kind.
-        if accepted is not None:
-            total = accepted.input_bytes if phase == MAP else self.bytes_out[MAP]
-            tasks = accepted.maps if phase == MAP else accepted.reduces
-            attempt.part = min(1.0, event.bytes * tasks / total) if total > 0 else 0.0
+        attempt.part = min(1.0, event.bytes / size) if size > 0 else 0.0
         return attempt
 
     def close(self, name: TaskId, number: int) -> tuple[Task, Attempt | None] | None:

@@ -7,6 +7,8 @@ Every function takes a picture, the dict that ``JobView.snapshot()`` draws and a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from mrkernel.monitor.picture import Json
 from mrkernel.monitor.quantities import bytes_text, count_text, names_text, plural, seconds_text
@@ -20,6 +22,15 @@ WORKER_SIGNS = {
 }  # fmt: skip
 
 PHASES = ("map", "shuffle", "reduce")
+
+_UNITS = ((1, "s"), (60, "min"), (3600, "h"))
+#: What the numbers of the keys so far are.
+_TOP_TITLES = {
+    "count": "Most frequent keys so far",
+    "sum": "Largest sums so far",
+    "min": "Smallest values so far",
+    "max": "Largest values so far",
+}
 
 
 def elapsed_s(picture: Json, now: float | None = None) -> float:
@@ -80,7 +91,7 @@ def rates_text(picture: Json) -> str:
 
 
 def bar_text(picture: Json, phase: str) -> str:
-    """A bar in words: "29 of 40 · 6 running · 1 again", "212 of 365 MB", "waits for maps"."""
+    """A bar in words: "29 of 40 · 6 running · 1 again", "365 MB written · waits for maps"."""
     maps, reduces = picture["map"], picture["reduce"]
     if phase != "map" and picture["started"] is not None and not reduces["total"]:
         return "map only"
@@ -90,7 +101,12 @@ def bar_text(picture: Json, phase: str) -> str:
             return "0 B" if maps["done"] else "waits for maps"
         if reduces["done"] >= reduces["total"] > 0:
             return bytes_text(bar["done"])
-        return f"{bytes_text(bar['done'])} of {bytes_text(bar['total'])}"
+        if maps["done"] >= maps["total"]:
+            return f"{bytes_text(bar['done'])} of {bytes_text(bar['total'])} read"
+        written = f"{bytes_text(bar['total'])} written"
+        if bar["done"]:  # some of it was lost since
+            return f"{written}, {bytes_text(bar['done'])} read"
+        return written if picture["ended"] is not None else f"{written} · waits for maps"
     bar = maps if phase == "map" else reduces
     parts = [f"{count_text(bar['done'])} of {count_text(bar['total'])}"]
     if bar["running"]:
@@ -167,14 +183,38 @@ def load_text(picture: Json, row: Json) -> str:
 
 
 def eta_text(picture: Json) -> str:
-    """How long it takes still: "8–11 s left", "less than 3 s left"; "" when nobody knows."""
+    """How long it takes still: "8–11 s left", "40 s–5 min left"; "" when nobody knows."""
     if not picture.get("eta"):
         return ""
     low, high = picture["eta"]
-    unit, name = (1, "s") if high < 100 else (60, "min") if high < 6000 else (3600, "h")
-    first = math.floor(low / unit)
-    last = max(math.ceil(high / unit), first + 1)
-    return f"less than {last} {name} left" if first < 1 else f"{first}–{last} {name} left"
+    at = 0 if high < 180 else 1 if high < 10_800 else 2
+    unit, name = _UNITS[at]
+    last = _outward(high / unit, math.ceil)
+    if low < unit and at:
+        small, smaller = _UNITS[at - 1]
+        first = _outward(low / small, math.floor)
+        span = f"{first} {smaller}–{last} {name}"
+    else:
+        first = _outward(low / unit, math.floor)
+        last = max(last, first + 1)
+        span = f"{first}–{last} {name}"
+    return f"{span} left" if first else f"less than {last} {name} left"
+
+
+def _outward(number: float, end: Callable[[float], int]) -> int:
+    """Round down or up; from 30 on to fives, for it is known no better."""
+    step = 5 if number >= 30 else 1
+    return end(number / step) * step
+
+
+def progress_text(picture: Json) -> str:
+    """A job's bars in few words: "29 of 40 maps, 0 of 8 reduces"."""
+    counts = [
+        (picture[phase], f"{phase}s") for phase in ("map", "reduce") if picture[phase]["total"]
+    ]
+    return ", ".join(
+        f"{count_text(bar['done'])} of {count_text(bar['total'])} {noun}" for bar, noun in counts
+    )
 
 
 def top_lines(picture: Json) -> list[str]:
@@ -182,10 +222,23 @@ def top_lines(picture: Json) -> list[str]:
     top = picture.get("top")
     if not top or picture["ended"] is not None:
         return []
-    what = "Most frequent keys so far" if top["kind"] == "count" else "So far"
+    what = _TOP_TITLES.get(top["kind"], "So far")
     splits = plural(picture["map"]["total"], "split")
     rows = [f"{key} {number:,.10g}" for key, number in top["rows"]]
     return [f"{what} ({count_text(top['maps'])} of {splits}, not final): {', '.join(rows)}"]
+
+
+def parts_lines(picture: Json) -> list[str]:
+    """The biggest partitions so far; [] when none are known, or the job is over."""
+    parts, partitions = picture.get("parts"), picture.get("partitions", 0)
+    if not parts or partitions < 2 or picture["ended"] is not None:
+        return []
+    mean = picture["shuffle"]["total"] / partitions
+    skew = parts[0][1] / mean if mean else 0.0
+    times = f"{skew:.1f}" if skew < 10 else count_text(round(skew))
+    note = f"of {count_text(partitions)}" + (f"; the first has {times} × the mean" if skew else "")
+    rows = [f"reduce-{partition} {bytes_text(size)}" for partition, size in parts]
+    return [f"Biggest partitions ({note}): {', '.join(rows)}"]
 
 
 def job_lines(
@@ -216,7 +269,7 @@ def job_lines(
         )
     out += _worker_lines(picture)
     out += timeline_lines(picture, width or 80, lanes) if lanes else []
-    out += top_lines(picture)
+    out += [*top_lines(picture), *parts_lines(picture)]
     lines = newest(picture, feed)
     skipped = picture["older"] + len(picture["feed"]) - len(lines)
     if lines and skipped:
@@ -249,6 +302,11 @@ def job_rows(picture: Json, clock: float) -> list[tuple[str, str, str, str]]:
     return rows
 
 
+def clock_text(unix: float) -> str:
+    """A time as clocks here show it: "14:05:09"."""
+    return f"{datetime.fromtimestamp(unix):%H:%M:%S}"
+
+
 def cluster_head(picture: Json) -> str:
     """A cluster in one line: "3 workers · 6 slots, 4 busy · 1 lost"."""
     states = [row["state"] for row in picture["workers"].values()]
@@ -257,19 +315,54 @@ def cluster_head(picture: Json) -> str:
     return f"{head} · {picture['lost']} lost" if picture["lost"] else head
 
 
+class Told:
+    """Which lines of a feed were told: each once it has stood for a while.
+
+    The line about a death grows while its tasks are taken up. One that grows later still is told
+    again, and of those that left the feed before they could be told it is said how many they were.
+
+    Args:
+        before: lines that need not be told.
+    """
+
+    SETTLE_S = 1.0
+
+    def __init__(self, before: Sequence[Json] = ()) -> None:
+        self._told = {line["n"]: line["text"] for line in before}
+        self._next = before[-1]["n"] + 1 if before else 0
+        self.settled = True  #: no line waits
+
+    def news(self, picture: Json, now: float, *, over: bool = False) -> list[Json]:
+        """The lines to tell now; ``over``: all of them."""
+        out: list[Json] = []
+        self.settled = True
+        if picture["feed"] and (missed := picture["feed"][0]["n"] - self._next) > 0:
+            self._next += missed
+            text = f"({plural(missed, 'more event')})"
+            out.append({"at": picture["feed"][0]["at"], "level": "info", "text": text})
+        for line in picture["feed"]:
+            number, text = line["n"], line["text"]
+            if number < self._next and self._told.get(number) == text:
+                continue
+            self.settled = over or now - line["at"] >= self.SETTLE_S
+            if not self.settled:
+                break
+            self._told[number] = text
+            self._next = max(self._next, number + 1)
+            out.append(line)
+        for gone in [number for number in self._told if number < picture["older"]]:
+            del self._told[gone]
+        return out
+
+
 class Milestones:
     """Says a job's story line by line, for a pipe or a log.
 
-    A line is told once it has stood for ``SETTLE_S``, or the job is over: the line about a death
-    grows while its tasks are taken up. One that grows later still is told again. How far the bars
-    are is told when no line waits, so that times only go up.
+    How far the bars are is told when no line waits, so that times only go up.
     """
 
-    SETTLE_S = 0.3
-
     def __init__(self) -> None:
-        self._told: dict[int, str] = {}
-        self._next = 0
+        self._told = Told()
         self._quarters = {"map": 0, "reduce": 0}
         self._banner = ""
 
@@ -283,20 +376,10 @@ class Milestones:
             self._banner = banner["kind"]
             if banner["kind"] in ("away", "gone"):  # the others are in the feed
                 out.append(f"{seconds_text(elapsed_s(picture, now)).rjust(9)}  {banner['text']}")
-        over, settled = picture["ended"] is not None, True
-        for line in picture["feed"]:
-            number, text = line["n"], line["text"]
-            if number < self._next and self._told.get(number) == text:
-                continue
-            settled = over or now - line["at"] >= self.SETTLE_S
-            if not settled:
-                break
-            self._told[number] = text
-            self._next = max(self._next, number + 1)
-            out.append(f"{line['at'] - started:7.2f} s  {text}")
-        for gone in [number for number in self._told if number < picture["older"]]:
-            del self._told[gone]
-        if settled and not over:
+        over = picture["ended"] is not None
+        for line in self._told.news(picture, now, over=over):
+            out.append(f"{line['at'] - started:7.2f} s  {line['text']}")
+        if self._told.settled and not over:
             for phase in self._quarters:
                 total = picture[phase]["total"]
                 quarter = picture[phase]["done"] * 4 // total if total else 0
@@ -307,6 +390,42 @@ class Milestones:
                     out.append(
                         f"{at}  {phase} {bar_text(picture, phase)}{' · ' if rates else ''}{rates}"
                     )
+        return out
+
+
+class ClusterStory:
+    """Says what happens in a cluster line by line, from now on, for a pipe or a log.
+
+    Args:
+        picture: of the cluster as it is now.
+    """
+
+    def __init__(self, picture: Json) -> None:
+        self._told = Told(picture["feed"])
+        self._jobs = {job: row["state"] for job, row in picture["jobs"].items()}
+        self._banner = ""
+
+    def tell(self, picture: Json, clock: float) -> list[str]:
+        """The lines not told yet.
+
+        Args:
+            picture: the newest.
+            clock: Unix time.
+        """
+        out: list[str] = []
+        banner = picture["banner"] or {"kind": "", "text": ""}
+        if banner["kind"] != self._banner:
+            # Away, gone, or there again.
+            self._banner = banner["kind"]
+            out.append(f"{clock_text(clock)}  {banner['text'] or 'the manager is there again'}")
+        for line in self._told.news(picture, clock - picture["wall"]):
+            out.append(f"{clock_text(line['at'] + picture['wall'])}  {line['text']}")
+        for job, state, took, name in job_rows(picture, clock):
+            if self._jobs.get(job) != state:
+                self._jobs[job] = state
+                at = picture["jobs"][job]["started" if state == "running" else "ended"]
+                after = "" if state == "running" else f" after {took}"
+                out.append(f"{clock_text(at + picture['wall'])}  {job} {name}: {state}{after}")
         return out
 
 

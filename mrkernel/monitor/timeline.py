@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from heapq import heappop, heappush
+from math import inf
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -199,7 +200,12 @@ class Timeline:
         if bar.start.backup or bar.special or event.task in self._again:
             self._done[event.task] = bar
             self._mark(bar)
-        elif last is not None and bar.end - last.begin <= self.step and _alike(last, bar):
+        elif (
+            self.step
+            and last is not None
+            and bar.end - last.begin <= self.step
+            and _alike(last, bar)
+        ):
             self._join(last, bar)
             self._changes.note(last.key)
         else:
@@ -431,9 +437,11 @@ class Timeline:
         """Put neighbours together until there is room for a while, so that it is seldom done."""
         enough = self._kept * 3 // 4
         span = self._latest - (self.since or 0.0)
-        while len(self.bars) > enough and self.step <= span:
+        needed = 0.0
+        while len(self.bars) > enough and self.step <= span and needed < inf:
             self.step = self.step * 2 or _STEP_S
-            self._put_together()
+            if self.step >= needed:
+                needed = self._put_together()
         if len(self.bars) > self._kept:
             # More lanes and trouble than there is room for: the oldest go.
             plain = sorted((b for b in self.bars.values() if b.plain), key=lambda bar: bar.begin)
@@ -441,8 +449,10 @@ class Timeline:
                 self._drop(bar)
         self._limit = max(self._kept, len(self.bars) + self._kept // 4)
 
-    def _put_together(self) -> None:
+    def _put_together(self) -> float:
+        """Join what the step allows; returns the least step that would allow more."""
         before: Bar | None = None
+        needed = inf
         # Those of a lane are in the order of their begin, but for a few, which stay as they are.
         for bar in sorted(self.bars.values(), key=attrgetter("lane.number")):
             if not bar.plain or bar.end is None:
@@ -451,13 +461,18 @@ class Timeline:
                 before is not None
                 and before.lane is bar.lane
                 and before.begin <= bar.begin
-                and bar.end - before.begin <= self.step
                 and _alike(before, bar)
             ):
-                self._join(before, bar, later=True)
-                self._changes.note_later(before.key)
+                span = bar.end - before.begin
+                if span <= self.step:
+                    self._join(before, bar, later=True)
+                    self._changes.note_later(before.key)
+                else:
+                    needed = min(needed, span)
+                    before = bar
             else:
                 before = bar
+        return needed
 
 
 def _short(text: str, limit: int) -> str:

@@ -17,16 +17,16 @@ LANES_SHOWN = 8
 #: What cells look like: by phase where work is done, by state otherwise.
 _SIGNS = {
     "map": "█", "map end": "▊", "reduce": "▓", "running": "▒", "failed": "╱", "lost": "╱",
-    "cross": "✗", "killed": "─", "gone": "░", "backup": "·", "": " ",
+    "cross": "✗", "again": "►", "killed": "─", "gone": "░", "backup": "·", "": " ",
 }  # fmt: skip
-#: The same for a terminal without these signs.
-PLAIN = str.maketrans("█▊▓▒╱✗─░·", "#|%=/x-:.")
 _MEANINGS = {
-    "█": "map", "▓": "reduce", "▒": "running", "✗": "failed or lost", "─": "stopped",
-    "░": "output lost", "·": "backup",
+    "█": "map", "▓": "reduce", "▒": "running", "✗": "failed or lost", "►": "tried again",
+    "─": "stopped", "░": "output lost", "·": "backup",
 }  # fmt: skip
 #: Which of two that share a cell is seen.
-_RANKS = {"": 0, "done": 1, "running": 2, "killed": 3, "gone": 4, "failed": 5, "lost": 5}
+_RANKS = {
+    "": 0, "done": 1, "running": 2, "killed": 3, "gone": 4, "again": 5, "failed": 6, "lost": 6,
+}  # fmt: skip
 
 
 class Run(NamedTuple):
@@ -34,7 +34,7 @@ class Run(NamedTuple):
 
     text: str
     phase: str  #: map, reduce; "": nothing ran
-    state: str  #: as a bar's, "" = nothing ran
+    state: str  #: as a bar's; again: where another attempt begins; "": nothing ran
 
 
 class Strip(NamedTuple):
@@ -107,12 +107,13 @@ def _runs(lane: Lane, begin: float, end: float, width: int) -> list[Run]:
         until = end if bar.end is None else bar.end
         # At least one cell, and no more than it is long: short ones must not push the next away.
         last = min(width - 1, max(first, int((until - begin) * scale - 0.5)))
-        if last > first and cells[first][0] == "map end":
+        if last > first and cells[first][0] in ("map end", "cross"):
             first += 1
         for place in range(first, last + 1):
             sign = _sign(bar, place == first, place == last)
-            if _RANKS[bar.state] >= _RANKS[cells[place][2]] and cells[place][0] != "cross":
-                cells[place] = (sign, bar.phase, bar.state)
+            state = sign if sign == "again" else bar.state
+            if _RANKS[state] >= _RANKS[cells[place][2]] and cells[place][0] != "cross":
+                cells[place] = (sign, bar.phase, state)
     runs: list[Run] = []
     for sign, phase, state in cells:
         text = _SIGNS[sign]
@@ -126,6 +127,8 @@ def _runs(lane: Lane, begin: float, end: float, width: int) -> list[Run]:
 def _sign(bar: Bar, first: bool, last: bool) -> str:
     if bar.state in BAD and bar.state != "gone":
         return "cross" if last else bar.state
+    if first and bar.attempt > 1 and not bar.backup and bar.state in ("done", "running"):
+        return "again"
     if bar.backup and (first or bar.state != "done"):
         return "backup"
     if bar.state != "done":

@@ -34,9 +34,9 @@ Unix time; None = not yet):
         the biggest partitions of what maps gave out so far, [[partition, bytes]], largest first;
         how many partitions there are, 0 = not known
     top: kind rows maps
-        keys that stand out so far, never the result: kind count: rows are [[key, how often]] of the
-        most frequent; kind value: [[key, its reduced value so far]]; maps: that are done; None:
-        not known
+        keys that stand out so far, never the result: rows are [[key, number]], first those that do
+        most; kind says what the numbers are, count: how often the key came; sum, min, max: of its
+        values; maps: that are done; None: not known
     lost_workers restarts failed moved redone
         workers that died; restarts of the manager; attempts that failed; tasks taken up again after
         an attempt failed or was lost; finished tasks that have to run again
@@ -48,13 +48,13 @@ Unix time; None = not yet):
     timeline: from step dropped
         of the bars: the begin of the first, None: there is none; seconds below which neighbours
         were put together; attempts that are in no bar any more
-    workers: rows state cause end host pid slots cpu memory beat beats shuffled lost_at maps reduces
+    workers: rows state cause end host pid slots cpu memory beat shuffled lost_at maps reduces
              failed records bytes seconds tasks more
         state: alive, suspect, barred (gets no new work), dead, retired, unknown (never announced);
-        end: what became of it, "died" or "was killed (SIGKILL)"; beats: ms between its last
-        heartbeats; shuffled: bytes of map output it served to others; failed: attempts, by their
-        own doing; seconds: spent in finished attempts; tasks: handed to it {task attempt at input
-        part backup}, and so many more; those beyond its slots wait there
+        end: what became of it, "died" or "was killed (SIGKILL)"; shuffled: bytes of map output that
+        its reduces took; failed: attempts, by their own doing; seconds: spent in finished attempts;
+        tasks: handed to it {task attempt at input part backup}, and so many more; those beyond its
+        slots wait there
     troubles: rows by "task/attempt" task attempt worker at state sentence next
         the newest failed and lost attempts; next: the worker that took the task up, "" = nobody yet
     bars: lists, by "task/attempt" lane begin end state task attempt count records bytes input cause
@@ -71,6 +71,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mrkernel.ids import TaskId, reduce_task
 from mrkernel.monitor import eta
 from mrkernel.monitor.cluster_view import ClusterView
 from mrkernel.monitor.job_fold import JobFold
@@ -125,7 +126,7 @@ class JobView(JobFold):
             "bytes_out": tally.bytes_out[last],
             "bytes_per_s": bytes_per_s,
             "records_per_s": records_per_s,
-            "eta": eta.rounded(self._time_left(maps, reduces, expected)),
+            "eta": eta.rounded(self._time_left(maps, reduces, made, expected)),
             **self._phases(maps, reduces),
             "shuffle": {"total": made, "expected": expected, "done": tally.fetched_bytes},
             "parts": self._sizes.largest(),
@@ -200,27 +201,49 @@ class JobView(JobFold):
                 return {"kind": "restarted", "level": "info", "text": text}
         return None
 
-    def _time_left(self, maps: int, reduces: int, expected: int) -> eta.Range | None:
-        """See ``eta``; nobody knows how long what waits for something will wait."""
+    def _time_left(self, maps: int, reduces: int, made: int, expected: int) -> eta.Range | None:
+        """See ``eta``; nobody knows how long what waits for something will wait.
+
+        Args:
+            made, expected: bytes that maps gave out, and all will have.
+        """
         accepted, tally = self._accepted, self._tally
         if accepted is None or self._ended is not None or self._wait is not None:
             return None
-        running: tuple[list[eta.Running], list[eta.Running]] = ([], [])
-        for row in self._workers.values():
-            for attempt in row.in_slots():
-                since = self._timeline.begun(attempt.task, attempt.attempt)
-                elapsed = max(0.0, self._at - since)
-                running[attempt.phase].append(eta.Running(elapsed, attempt.part))
-        largest = max((size for _, size in self._sizes.largest()), default=0)
-        scale = maps / tally.done[MAP] if tally.done[MAP] else 1.0
+        running = self._in_slots()
+        waiting: list[float] = []
+        if len(self._sizes.bytes) == reduces > tally.done[REDUCE] and made:
+            waiting = sorted(
+                (
+                    size * expected / made
+                    for number, size in enumerate(self._sizes.bytes)
+                    if (name := reduce_task(number)) not in running[REDUCE]
+                    and not tally.is_done(name)
+                ),
+                reverse=True,
+            )
         return eta.time_left(
             eta.Phase(
                 self._durations[MAP], maps, tally.done[MAP], accepted.input_bytes,
-                tally.read_bytes, running=tuple(running[MAP]),
+                tally.read_bytes, tuple(running[MAP].values()),
             ),
             eta.Phase(
                 self._durations[REDUCE], reduces, tally.done[REDUCE], expected,
-                tally.fetched_bytes, round(largest * scale), tuple(running[REDUCE]),
+                tally.fetched_bytes, tuple(running[REDUCE].values()), waiting,
             ),
             sum(row.slots for row in self._workers.values() if not row.gone),
+            builtin=accepted.builtin,
         )  # fmt: skip
+
+    def _in_slots(self) -> tuple[dict[TaskId, eta.Running], dict[TaskId, eta.Running]]:
+        """The maps and the reduces that run; of two attempts of one, that with the better pace."""
+        found: tuple[dict[TaskId, eta.Running], dict[TaskId, eta.Running]] = ({}, {})
+        for row in self._workers.values():
+            for attempt in row.in_slots():
+                elapsed = max(0.0, self._at - self._timeline.begun(attempt.task, attempt.attempt))
+                size = self._sizes.of(attempt.task) if attempt.phase == REDUCE else 0
+                twin = found[attempt.phase].get(attempt.task)
+                if twin is None or attempt.part * twin.elapsed > twin.part * elapsed:
+                    running = eta.Running(elapsed, attempt.part, size)
+                    found[attempt.phase][attempt.task] = running
+        return found

@@ -50,7 +50,7 @@ class WorkerRow:
         self.memory = 0
         self.beat = 0.0
         self.beats: deque[int] = deque(maxlen=BEATS_KEPT)
-        self.shuffled = 0
+        self.shuffled = 0  #: bytes of map output that its reduces took
         self.lost_at: float | None = None
         self.maps = 0  #: tasks finished here, those redone elsewhere later included
         self.reduces = 0
@@ -84,11 +84,13 @@ class WorkerRow:
             self.maps += 1
         else:
             self.reduces += 1
+            self.shuffled += event.bytes_in
         self.records += event.records
         self.bytes += event.bytes_in
         self.seconds += event.seconds
 
     def row(self) -> Json:
+        """All but the heartbeats, which only a cluster's picture has."""
         cause = "" if self.why else self.cause
         return {
             "state": self.state,
@@ -100,7 +102,6 @@ class WorkerRow:
             "cpu": round(self.cpu),
             "memory": self.memory,
             "beat": round(self.beat, 3),
-            "beats": list(self.beats),
             "shuffled": self.shuffled,
             "lost_at": self.lost_at,
             "maps": self.maps,
@@ -159,7 +160,6 @@ class WorkersDraft(Draft):
         if row.beat:
             row.beats.append(max(0, round((event.at - row.beat) * 1000)))
         row.cpu, row.memory, row.beat = event.cpu_percent, event.memory_bytes, event.at
-        row.shuffled = event.shuffled_bytes
 
     def _worker_suspect(self, event: ev.WorkerSuspect) -> None:
         row = self._lives(event.worker)

@@ -131,6 +131,20 @@ def _structs(count: Any, fields: Sequence[Any], kinds: str) -> ArrowColumn:
 
 def _fields(column: ArrowColumn) -> tuple[str, list[Any]] | None:
     """Read a column of structs of one kind: (kinds, fields); None if it is not."""
+    found = _structs_of(column)
+    return None if found is None else (found[0], arrays.of_struct(found[1], found[0]))
+
+
+def counts_of(column: ArrowColumn) -> Any:
+    """How many values each state stands for; None where they are not all of one kind."""
+    import numpy as np
+
+    found = _structs_of(column)
+    return None if found is None else np.frombuffer(found[1], "<i8")[:: 1 + len(found[0])]
+
+
+def _structs_of(column: ArrowColumn) -> tuple[str, Any] | None:
+    """Give the kinds and the bytes of structs of one kind; None if they are not."""
     import numpy as np
 
     offsets, data = column.buffers()
@@ -138,7 +152,7 @@ def _fields(column: ArrowColumn) -> tuple[str, list[Any]] | None:
     kinds = {8 + 8 * len(each): each for each in (_FLOATS, _WHOLES, _MEAN_FLOATS, _MEAN_WHOLES)}
     if size not in kinds or not (np.diff(offsets) == size).all():
         return None
-    return kinds[size], arrays.of_struct(data[offsets[0] : offsets[-1]], kinds[size])
+    return kinds[size], data[offsets[0] : offsets[-1]]
 
 
 def join_states(block: Block, column: ArrowColumn) -> tuple[ArrowColumn, Any] | None:

@@ -209,7 +209,8 @@ def _map(start: Start, context: JobContext) -> Done:
     size = block_bytes(memory)
     writer = RunWriter(path, spec.reduce_tasks, inline=start.carry, block_bytes=size)
     combine = combine_block = None
-    fold = _folds(context).map
+    folds = _folds(context)
+    fold = folds.map
     if isinstance(functions.combiner, Program):
         combine_block = combining(functions.combiner, context.runs_programs())
     elif functions.combiner is not None and fold is None:
@@ -234,7 +235,8 @@ def _map(start: Start, context: JobContext) -> Done:
         writer.abort()
         raise
     sizes = [index.partition(p).nbytes for p in range(spec.reduce_tasks)]
-    done.output = RunOutput(tuple(sizes), index.digest, writer.data, buffer.top.named())
+    top = buffer.top.named() if folds.foretells else ()
+    done.output = RunOutput(tuple(sizes), index.digest, writer.data, top)
     return done
 
 

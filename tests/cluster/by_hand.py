@@ -56,11 +56,15 @@ class ByHand:
                 raise AssertionError(f"mrkernel {words[0]} did not start: {error}")
         return process
 
-    def start_manager(self, *, lines: int = 2) -> str:
-        """Start the manager; return the last of so many lines that it says."""
+    def start_manager(self, *, lines: int = 2, missed: int = 20) -> str:
+        """Start the manager; return the last of so many lines that it says.
+
+        Args:
+            missed: beats after which a worker counts as dead.
+        """
         words = ["manager", "--port", str(self.port), "--state", str(self.state)]
         # As fast as a local cluster's, for tests must not wait: 10 s are a good default for a LAN.
-        self.manager = self.start(*words, "--beat", "0.1", "--missed", "20")
+        self.manager = self.start(*words, "--beat", "0.1", "--missed", f"{missed}")
         assert self.manager.stdout is not None
         return [self.manager.stdout.readline() for _ in range(1, lines)][-1]
 

@@ -144,7 +144,7 @@ def test_a_manager_killed_by_hand_and_started_again_goes_on(
         by_hand.end_manager()
         kept = maps_in(journal)
         gate.open()
-        assert by_hand.start_manager(lines=3) == "took up 1 job from its journal\n"
+        assert by_hand.start_manager(lines=4) == "took up 1 job from its journal\n"
         assert job.result(30).to_dict() == expected(large=True)
         check_once(marks, kept)
 
@@ -284,7 +284,7 @@ def test_a_killed_kernel_does_not_stop_its_job_on_a_cluster_of_others(
     if restart:
         by_hand.end_manager()
         kept = maps_in(by_hand.state / "journal")
-        assert by_hand.start_manager(lines=3) == "took up 1 job from its journal\n"
+        assert by_hand.start_manager(lines=4) == "took up 1 job from its journal\n"
     gate.open()
     attacher = by_hand.run_script(ATTACHER, by_hand.address, job)
     out, error = attacher.communicate(timeout=30)

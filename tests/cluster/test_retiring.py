@@ -58,6 +58,32 @@ def test_who_retires_ends_its_task_and_what_it_made_is_kept(
         cluster.retire(worker)
 
 
+def test_who_was_asked_to_go_goes_though_the_manager_died(
+    cluster: LocalCluster, another_gate: Callable[[str], Gate]
+) -> None:
+    mapping = another_gate("mapping")
+    pause = mapping.pause
+
+    def mapper(record: int) -> Iterator[tuple[int, int]]:
+        if record == 0:
+            pause("map 0")
+        yield record % 4, record
+
+    job = cluster.submit(mapper, range(10), "sum", split_size=1, reduce_tasks=2)
+    worker = worker_of(cluster, mapping.wait_for("map 0"))
+    pid = cluster.workers()[worker]["pid"]
+    cluster.retire(worker)
+    cluster.restart_manager()  # its task is gone with the manager, and it has nothing else to do
+
+    def alive() -> list[int]:
+        return [row["pid"] for row in cluster.workers().values() if row["state"] == "alive"]
+
+    eventually(lambda: len(alive()) == 1 and pid not in alive(), "retirement")
+    mapping.open()
+    assert job.result(20).to_dict() == {0: 12, 1: 15, 2: 8, 3: 10}
+    steadily(lambda: len(alive()) == 1, 0.5, "it came back")
+
+
 def test_one_more_worker_joins_and_is_replaced_like_the_others(cluster: LocalCluster) -> None:
     cluster.add_worker(slots=2)
     cluster.wait_for_workers(3)

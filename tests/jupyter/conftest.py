@@ -10,6 +10,9 @@ import pytest
 from cells import BEGIN
 from kernels import Kernel
 from labs import PICTURES, WITHIN_MS, Lab, chromium, lab_server
+from stages import ACCEPTED, JOB, Stage
+
+from mrkernel.monitor.view import JobView
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +74,20 @@ def lab(
     # The kernel goes with its cluster before the server does.
     lab.shut_down()
     page.close()
+
+
+@pytest.fixture
+def stage() -> Stage:
+    """A job that was accepted."""
+    stage = Stage(JobView(JOB))
+    stage.tell(ACCEPTED)
+    stage.begin()
+    return stage
+
+
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests feed the widgets themselves: no thread."""
+    from mrkernel.jupyter import widgets
+
+    monkeypatch.setattr(widgets.refresher, "add", lambda widget: None)

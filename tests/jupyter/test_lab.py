@@ -6,8 +6,7 @@ import time
 
 import pytest
 from kernels import until
-from labs import Lab, kill_a_worker, write_notebook
-from watching import BUSY_S
+from labs import BUSY_PAGE_S, Lab, kill_a_worker, write_notebook
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +39,7 @@ def mapper(number):
 ]
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     write_notebook(lab.folder, "squares.ipynb", CELLS)
     lab.open("squares.ipynb")
@@ -75,22 +74,29 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     assert job.locator(".mrk-stops").is_hidden()
     height = job.bounding_box()["height"]
     assert 100 <= height <= 140
+    # A click leads to the manager's page, which is behind a token that no notebook keeps.
+    with lab.page.context.expect_page() as opened:
+        workers.get_by_role("button", name="Web page").click()
+    opened.value.get_by_text("3 workers").first.wait_for()
+    opened.value.close()
     # So does the table of an earlier cell.
     assert workers.locator(".mrk-task").count() >= 3
     assert workers.locator(".mrk-facts").inner_text() == "3 slots, 3 busy"
 
     # A death opens the view: who died, and what became of its tasks.
-    dead = kill_a_worker()
-    killed = time.monotonic()
+    dead, killed = kill_a_worker()
     row = job.locator(".mrk-worker[data-state=dead]")
     row.wait_for()
     assert row.locator(".mrk-who").inner_text().split() == [dead, "dead"]
     assert "1 worker lost" in job.locator(".mrk-loss").inner_text()
     job.locator("li[data-level=error]", has_text=f"{dead} was killed").wait_for()
-    assert time.monotonic() - killed < 1.0 + BUSY_S
+    lab.took("SIGKILL from outside → the sentence", killed, 1.0 + BUSY_PAGE_S)
     job.get_by_text("The timeline as a table").click()
     then = job.locator("tr", has_text="lost").locator("td", has_text="attempt 2 on").first
     then.wait_for()  # the arrow, in words
+    lab.took(
+        "SIGKILL from outside → its arrow, with a click on the table", killed, 1.0 + BUSY_PAGE_S
+    )
     assert "was killed (SIGKILL)" in row.locator(".mrk-note").inner_text()
     workers.locator(".mrk-worker[data-state=dead]").wait_for()
     lab.pictures("dying", job)
@@ -119,7 +125,7 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     workers.locator(".mrk-side", has_text="no job running").wait_for()
     assert workers.locator(".mrk-name").inner_text() == "3 workers"
     assert workers.locator(".mrk-loss").inner_text() == "1 lost"
-    again = kill_a_worker()
+    again, _ = kill_a_worker()
     workers.locator(f".mrk-worker[data-state=dead] :text-is('{again}')").wait_for()
     workers.locator(".mrk-loss", has_text="2 lost").wait_for()
 
@@ -140,7 +146,7 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     cancel.click()
     pressed = time.monotonic()
     lab.cell(5).locator("summary", has_text="endless ■ cancelled").wait_for()
-    assert time.monotonic() - pressed < 2.0 + BUSY_S
+    lab.took("Cancel in a cell that waits → the end", pressed, 2.0 + BUSY_PAGE_S)
     lab.ended(5)
 
     # So does the interrupt button.
@@ -149,6 +155,6 @@ def test_a_job_is_seen_while_it_runs_and_a_worker_dies(lab: Lab) -> None:
     lab.command("notebook:interrupt-kernel")
     pressed = time.monotonic()
     lab.cell(5).locator("summary", has_text="endless ■ cancelled").wait_for()
-    assert time.monotonic() - pressed < 2.0 + BUSY_S
+    lab.took("the stop button → the end", pressed, 2.0 + BUSY_PAGE_S)
     lab.ended(5)
     lab.pictures("stopped", lab.cell(5).locator("summary"))

@@ -6,77 +6,18 @@ import threading
 from typing import Any
 
 import pytest
+from stages import ACCEPTED, JOB, Stage, ended, note, spy
 
-from mrkernel.ids import JobId, TaskId, WorkerId
-from mrkernel.jupyter import pages, widgets
-from mrkernel.jupyter.busy import BUSY_AFTER_S, KernelBusy
+from mrkernel.ids import TaskId, WorkerId
+from mrkernel.jupyter import widgets
 from mrkernel.jupyter.refresher import Refresher
 from mrkernel.jupyter.twin import TWIN_LIMIT
-from mrkernel.jupyter.widgets import (
-    BUSY_NOTE,
-    STOP_NOTE,
-    WIDGET_MIME,
-    ClusterWidget,
-    JobWidget,
-)
+from mrkernel.jupyter.widgets import WIDGET_MIME, ClusterWidget, JobWidget
 from mrkernel.monitor import events as ev
 from mrkernel.monitor.picture import Picture
 from mrkernel.monitor.view import ClusterView, JobView
 
-JOB = JobId("j-1")
-
-
-class Stage:
-    """A view and the picture a client would hold of it."""
-
-    def __init__(self, view: JobView | ClusterView) -> None:
-        self.view = view
-        self.source = Picture()
-
-    def begin(self) -> None:
-        self.source.receive({"snapshot": self.view.snapshot()})
-
-    def tell(self, *story: ev.Event) -> None:
-        for event in story:
-            self.view.fold(event)
-        delta = self.view.take_delta()
-        if delta is not None and self.source.ready:
-            self.source.receive({"delta": delta})
-
-
-def note(text: str) -> ev.Noted:
-    return ev.Noted(at=1.0, job=JOB, level="info", sentence=text)
-
-
-def ended(outcome: str = "done", sentence: str = "") -> ev.JobEnded:
-    return ev.JobEnded(at=5.2, job=JOB, outcome=outcome, sentence=sentence)
-
-
-ACCEPTED = ev.JobAccepted(
-    at=1.0, job=JOB, name="<i>count</i>", maps=2, reduces=1, input_bytes=10, functions="cell"
-)
-
-
-@pytest.fixture
-def stage() -> Stage:
-    stage = Stage(JobView(JOB))
-    stage.tell(ACCEPTED)
-    stage.begin()
-    return stage
-
-
-@pytest.fixture(autouse=True)
-def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests feed the widgets themselves: no thread."""
-    monkeypatch.setattr(widgets.refresher, "add", lambda widget: None)
-
-
-def spy(widget: Any) -> list[Any]:
-    """Everything that leaves for the browser: messages, and ``"snapshot"`` for the trait."""
-    sent: list[Any] = []
-    widget.send = lambda content, buffers=None: sent.append(content)
-    widget.observe(lambda change: sent.append("snapshot"), "snapshot")
-    return sent
+pytestmark = pytest.mark.usefixtures("by_hand")
 
 
 def test_it_begins_with_the_picture_and_goes_on_with_deltas(stage: Stage) -> None:
@@ -249,143 +190,6 @@ def test_the_clusters_view_goes_on_until_it_is_closed() -> None:
     assert not widget.feed(1.0)
 
 
-# --- What can be done from a view -----------------------------------------------------------------
-
-
-class Deeds:
-    """What a page may ask for, and what came of it."""
-
-    def __init__(self) -> None:
-        self.did: list[tuple[str, str]] = []
-        self.answers: list[dict[str, Any]] = []
-        self._answered = threading.Semaphore(0)
-
-    def map(self) -> dict[str, Any]:
-        def kill(worker: str) -> None:
-            if worker == "w9":
-                raise ValueError("no worker 'w9' lives here")
-            self.did.append(("kill", worker))
-
-        return {"kill": kill, "cancel": lambda worker: self.did.append(("cancel", worker))}
-
-    def listen(self, widget: Any) -> None:
-        def send(content: dict[str, Any], buffers: object = None) -> None:
-            if "acted" in content:
-                self.answers.append(content)
-                self._answered.release()
-
-        widget.send = send
-
-    def wait(self) -> None:
-        assert self._answered.acquire(timeout=5)
-
-    def press(self, widget: Any, name: str, worker: str = "", offer: int | None = None) -> Any:
-        offer = widget.offer if offer is None else offer
-        content = {"act": name, "worker": worker, "offer": offer, "ticket": "7"}
-        widget._handle_custom_msg(content, [])
-        self.wait()
-        return self.answers[-1]
-
-
-class Line:
-    """A page's own line, at the kernel's end."""
-
-    def __init__(self) -> None:
-        self.closed = False
-
-    def on_msg(self, hear: Any) -> None:
-        self._hear = hear
-
-    def on_close(self, leave: Any) -> None:
-        self.leave = lambda: leave({})
-
-    def say(self, data: dict[str, Any]) -> None:
-        self._hear({"content": {"data": data}})
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def test_what_is_pressed_is_done_and_answered(stage: Stage) -> None:
-    deeds = Deeds()
-    widget = JobWidget(stage.source, deeds=deeds.map())
-    deeds.listen(widget)
-    assert widget.actions == ["kill", "cancel"]
-    assert deeds.press(widget, "kill", "w2") == {"acted": "7", "refused": ""}
-    assert deeds.press(widget, "cancel") == {"acted": "7", "refused": ""}
-    assert deeds.did == [("kill", "w2"), ("cancel", "")]
-    assert deeds.press(widget, "kill", "w9")["refused"] == "no worker 'w9' lives here"
-    widget._handle_custom_msg({"act": "no such thing"}, [])
-    assert len(deeds.answers) == 3
-
-
-def test_while_the_kernel_is_busy_no_button_is_shown_and_an_old_press_is_refused(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0
-    busy = KernelBusy(lambda: now)
-    monkeypatch.setattr(widgets, "kernel_busy", busy)
-    deeds = Deeds()
-    widget = JobWidget(stage.source, deeds=deeds.map())
-    deeds.listen(widget)
-    offer = widget.offer
-    busy.begin()
-    now = BUSY_AFTER_S / 2
-    assert not widget.feed(now)
-    now = BUSY_AFTER_S + 0.1
-    assert widget.feed(now)
-    assert (widget.actions, widget.note) == ([], BUSY_NOTE)
-    busy.end()
-    assert widget.feed(now)
-    assert (widget.actions, widget.note) == (["kill", "cancel"], "")
-    assert "press again" in deeds.press(widget, "kill", "w2", offer=offer)["refused"]
-    assert deeds.did == []
-    stage.tell(ended())
-    widget.feed(now)
-    assert (widget.actions, widget.note) == ([], "")
-
-
-def test_a_cell_that_waits_for_its_job_says_how_to_stop_it(stage: Stage) -> None:
-    deeds = Deeds()
-    widget = JobWidget(stage.source, in_cell=True, deeds=deeds.map())
-    assert (widget.actions, widget.note) == ([], STOP_NOTE)
-    assert not widget.feed(0.0)
-    assert widget.note == STOP_NOTE
-
-
-def test_a_page_that_is_heard_while_a_cell_runs_has_buttons_all_the_time(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    busy = KernelBusy(lambda: 100.0)
-    monkeypatch.setattr(widgets, "kernel_busy", busy)
-    busy._since = 0.0
-    deeds = Deeds()
-    widget = JobWidget(stage.source, in_cell=True, deeds=deeds.map())
-    deeds.listen(widget)
-    line = Line()
-    opening = {"content": {"data": {"view": widget.name_of_view}}}
-    pages._opened(line, opening)  # heard in the main thread: no help
-    widget.feed(0.0)
-    assert widget.note == STOP_NOTE
-    beside = threading.Thread(target=pages._opened, args=(line, opening))
-    beside.start()
-    beside.join()
-    widget.feed(0.1)
-    assert (widget.actions, widget.note) == (["kill", "cancel"], "")
-    line.say({"act": "cancel", "offer": widget.offer, "ticket": "1"})
-    deeds.wait()
-    assert deeds.did == [("cancel", "")]
-    line.leave()
-    widget.feed(0.2)
-    assert widget.note == STOP_NOTE
-
-
-def test_a_line_to_a_view_that_is_gone_is_closed() -> None:
-    line = Line()
-    pages._opened(line, {"content": {"data": {"view": "no such view"}}})
-    assert line.closed
-
-
 # --- The thread -----------------------------------------------------------------------------------
 
 
@@ -454,6 +258,7 @@ def test_show_updates_its_output_with_the_static_twin_in_the_end(
         lambda data, display_id, raw: updates.append((data, display_id)),
     )
     widget = JobWidget(stage.source)
+    sent = spy(widget)
     widget.show()
     stage.tell(note("x"))
     widget.feed(0.1)
@@ -462,12 +267,47 @@ def test_show_updates_its_output_with_the_static_twin_in_the_end(
     widget.feed(0.2)
     [(data, display_id)] = updates
     assert display_id == "d1"
+    # A page that was loaded anew does not know the display; it finds the view by its model.
+    assert sent[-1] == {"twin": data, "of": widget.model_id}
+    sent.clear()
+    widget._handle_custom_msg({"views": 1}, [])
+    assert sent[-1] == {"twin": data, "of": widget.model_id}
     # A widget without its kernel is an error message in JupyterLab.
     assert set(data) == {"text/html", "text/plain"}
     assert "✓ 4.2 s" in data["text/html"]
     # Beside the twin a saved notebook needs no picture.
     assert widget.snapshot["trimmed"]
     assert widget.snapshot["bars"] == {}
+
+
+def test_a_job_that_ends_while_its_view_is_displayed_has_its_twin_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import IPython.display
+
+    class Handle:
+        display_id = "d1"
+
+    updates: list[dict[str, Any]] = []
+    held: list[bool] = []
+
+    def display(shown: Any, display_id: bool) -> Handle:
+        held.append(shown._feeding.locked())
+        return Handle()
+
+    monkeypatch.setattr(IPython.display, "display", display)
+    monkeypatch.setattr(
+        IPython.display, "update_display", lambda data, display_id, raw: updates.append(data)
+    )
+    widget = JobWidget(stage.source)
+    stage.tell(ended())
+    assert widget.feed(0.1)  # the refresher is quicker
+    assert updates == []
+    widget.show()
+    assert held == [True]
+    [data] = updates
+    assert "✓ 4.2 s" in data["text/html"]
+    assert widget.snapshot["trimmed"]
 
 
 def test_a_page_loaded_anew_after_the_end_is_told_all(stage: Stage) -> None:

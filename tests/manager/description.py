@@ -19,6 +19,7 @@ def describe(state: ManagerState) -> dict[str, Any]:
         "jobs": {job.id: _job(job) for job in state.jobs.values()},
         "blobs": {digest for job in state.jobs.values() for digest in job.blobs},
         "stores": {s.id: (s.host_id, s.directory, s.instance) for s in books.stores.values()},
+        "retiring": books.retiring,
         "seen": (books.workers_seen, books.jobs_seen),
         "keys": {key: job.id for key, job in state._jobs._by_key.items()},
     }

@@ -25,6 +25,7 @@ from mrkernel.manager.facts import (
     JobOver,
     JobTaken,
     Numbers,
+    RetirementAsked,
     StoreGone,
     StoreTaken,
     TaskDone,
@@ -53,6 +54,7 @@ SAMPLES: list[AnyFact] = [
     WorkerTaken(W, 1, W, Register("h", "h1", 1, 2, "3.11", "::1", 5, "/d", "i", W, "c1"), 1.5),
     StoreTaken(W, "h1", "/d", "i"),
     StoreGone(W),
+    RetirementAsked("i"),
     BlobKept("f" * 64, b"\x00functions"),
     JobTaken(
         *(J, 1, SPEC, (split(0), MemorySplit("x", 0, 1, b"p", blob="b", size=1)), ("b", "f"), "k"),

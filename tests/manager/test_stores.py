@@ -11,6 +11,7 @@ from desk import ON_DISK, Desk, maps_done, sent, two_workers
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.events import PeerId
 from mrkernel.manager.instructions import Instruction, Send
+from mrkernel.manager.records import Task
 from mrkernel.manager.stores import GRACE_S
 from mrkernel.manager.transitions import TaskState
 from mrkernel.monitor import events as public
@@ -101,6 +102,29 @@ def test_another_host_keeps_nothing(desk: Desk) -> None:
     maps_done(desk)
     assert told(desk.lose("w1"), Adopt) == []
     assert keepers(desk) == {"w1": None, "w2": "w2"}
+
+
+def test_who_arrives_does_not_make_the_manager_look_at_every_task(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand workers of one host took minutes to come back after the manager's restart."""
+    two_workers(desk)
+    desk.submit(maps=2, reduces=1)
+    maps_done(desk)
+    desk.restart()
+    looks = []
+
+    def run_in_file(task: Task) -> bool:
+        looks.append(task)
+        return True
+
+    monkeypatch.setattr(Task, "run_in_file", property(run_in_file))
+    monkeypatch.setattr("desk.check_replay", lambda *_: None)
+    monkeypatch.setattr(desk.state, "validate", lambda: None)
+    out = desk.return_of("w1")
+    directory = desk.infos["w2"].directory
+    assert told(out, Adopt) == [(desk.peers["w3"], Adopt(directory, (J1,)))]
+    assert looks == []
 
 
 # --- nobody keeps it, for a while -----------------------------------------------------------------

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mrkernel.engines.local import LocalCluster
-from mrkernel.security.token import ConnectionFile
+from mrkernel.security.token import ConnectionFile, find_manager
 
 pytestmark = pytest.mark.browser
 
@@ -56,6 +59,9 @@ class Tab:
 
     def close(self) -> None:
         self.check()
+        self.leave()
+
+    def leave(self) -> None:
         self._context.close()
 
 
@@ -83,6 +89,19 @@ def cluster() -> Iterator[LocalCluster]:
 def connection(cluster: LocalCluster) -> ConnectionFile:
     found: ConnectionFile = cluster.client.connection
     return found
+
+
+@contextmanager
+def started(state: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A manager that somebody started by hand; it has told where it is."""
+    words = [sys.executable, "-m", "mrkernel", "manager", "--port", "0", "--state", str(state)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline()
+            yield process
+        finally:
+            process.terminate()
 
 
 class Gates:
@@ -173,12 +192,90 @@ def test_a_job_is_cancelled_and_a_worker_killed_from_the_page(
     card.get_by_role("group").get_by_role("button", name="Kill").click()
     tab.wait_for(".mrk-feed", "w1 was killed (SIGKILL)")
     tab.wait_for(".mrk-worker b", "w3")  # it is replaced
+    other = Tab(browser)  # of somebody else, who sees the same
+    other.page.goto(job.web_url)
+    other.wait_for(".mrk-chip", "running")
     page.click(f"a[href='/job/{job.id}']")
     page.click("[data-action=cancel]")
-    tab.wait_for(".mrk-chip", "cancelled")
+    for each in (tab, other):
+        each.wait_for(".mrk-chip", "cancelled")
+        each.close()
+
+
+def test_a_worker_is_added_and_another_retires_for_good(
+    browser: Any, cluster: LocalCluster
+) -> None:
+    tab = Tab(browser)
+    tab.page.goto(connection(cluster).web_url())
+    tab.wait_for(".mrk-facts", "2 slots")
+    tab.page.click("[data-action=add-worker]")
+    tab.wait_for(".mrk-worker b", "w3")
+    tab.wait_for(".mrk-facts", "3 slots")
+    for gone, left in (("w1", "2 slots"), ("w2", "1 slot")):
+        card = tab.page.locator(".mrk-worker").filter(has=tab.page.get_by_text(gone, exact=True))
+        card.locator("[data-action=retire]").click()
+        tab.wait_for(".mrk-feed", f"{gone} left")
+        tab.wait_for(".mrk-facts", left)
+    card = tab.page.locator(".mrk-worker[data-state=alive]")
+    card.locator("[data-action=retire]").click()
+    tab.wait_for(".mrk-refused", "w3 is the last worker: add one before it goes.")
+    # Whoever came instead of one that went would be here before one that is asked for now.
+    tab.page.click("[data-action=add-worker]")
+    tab.wait_for(".mrk-worker b", "w4")
+    assert set(cluster.living_workers()) == {"w3", "w4"}
+    tab.errors = [error for error in tab.errors if "409" not in error]
     tab.close()
 
 
+def test_who_is_away_is_told_and_who_comes_back_too(browser: Any, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    tab = Tab(browser)
+    with started(state) as manager:
+        tab.page.goto(find_manager().web_url())
+        tab.wait_for(".mrk-name", "0 workers")
+        assert tab.page.locator("button:visible").count() == 0  # nobody starts workers here
+        tab.wait_for("#hint", "start one with mrkernel worker")
+        manager.kill()
+        tab.wait_for("#notice", "The manager does not answer")
+        assert tab.page.locator(".mrk-name").is_visible()
+    with started(state):
+        tab.wait_for("#notice", "The manager was started again")
+        tab.page.reload()
+        tab.wait_for(".mrk-name", "0 workers")
+        assert tab.page.locator("#notice").is_hidden()
+    tab.errors = [error for error in tab.errors if "WebSocket connection" not in error]
+    tab.close()
+
+
+@pytest.mark.fault(64)
+def test_a_page_runs_no_script_and_takes_no_style_but_its_own(
+    browser: Any, cluster: LocalCluster
+) -> None:
+    tab = Tab(browser)
+    tab.page.goto(connection(cluster).web_url())
+    tab.wait_for(".mrk-facts", "2 slots")
+    tab.page.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          script.textContent = "window.ran = true";
+          document.body.append(script);
+          document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='window.ran = true'>");
+          const elsewhere = document.createElement("script");
+          elsewhere.src = "http://elsewhere.example/x.js";
+          document.body.append(elsewhere);
+        }"""
+    )
+    for wanted in (
+        "script-src-elem: inline",
+        "script-src-elem: http://elsewhere",
+        "script-src-attr",
+    ):
+        tab.page.wait_for_function("text => window.violations.join().includes(text)", arg=wanted)
+    assert tab.page.evaluate("window.ran") is None
+    tab.leave()  # with errors, as it should be
+
+
+@pytest.mark.fault(64)
 def test_who_comes_from_another_site_gets_in_with_the_token_and_not_without(
     browser: Any, cluster: LocalCluster
 ) -> None:

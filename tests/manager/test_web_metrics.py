@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from house import DIGEST, FUNCTIONS, submission
+from prometheus_client.parser import text_string_to_metric_families
 from web_house import WebHouse, run
 
 from mrkernel.ids import JobId, WorkerId, map_task, reduce_task
@@ -58,6 +59,21 @@ def parsed(text: str) -> Samples:
     return samples
 
 
+def check_with_prometheus(text: str, samples: Samples) -> None:
+    """Prometheus' own reader finds the same; the names are as its lint (promtool) wants them."""
+    theirs: Samples = {}
+    for family in text_string_to_metric_families(text):
+        assert family.type in ("gauge", "counter")
+        assert family.documentation
+        for sample in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+            theirs[sample.name, labels] = sample.value
+            assert not sample.name.endswith(("_count", "_sum", "_bucket", "_gauge", "_counter"))
+            assert not re.search("_(ms|milli|kilo|mega|minutes|kb|mb|s)(_|$)", sample.name)
+            assert not set(sample.labels) & {"job", "instance"}  # those are the server's own
+    assert theirs == samples
+
+
 VITALS = Vitals(1.5, 50 << 20, 100 << 20, 12, 1.7e9)
 J1, W1 = JobId("j1"), WorkerId("w1")
 
@@ -98,14 +114,14 @@ def test_of_a_manager_that_has_done_nothing() -> None:
 
 
 def test_of_a_running_job() -> None:
-    beat = ev.WorkerBeat(at=2.5, worker=W1, cpu_percent=150.0, memory_bytes=7, shuffled_bytes=9)
+    beat = ev.WorkerBeat(at=2.5, worker=W1, cpu_percent=150.0, memory_bytes=7)
     failed = ev.AttemptFailed(
         at=3.0, job=J1, task=map_task(2), attempt=1, worker=W1, sentence="it raised"
     )
     samples = parsed(
         text_of(
             *(JOINED, ACCEPTED, started(map_task(0)), started(map_task(1)), started(map_task(2))),
-            *(finished(map_task(0), 100), failed, beat),
+            *(finished(map_task(0), 100), failed, beat, finished(reduce_task(1), 9)),
             ev.Noted(at=3.0, job=None, level="warning", sentence="look"),
         )
     )
@@ -115,16 +131,16 @@ def test_of_a_running_job() -> None:
     assert tasks['phase="map",state="running"'] == 1
     assert tasks['phase="map",state="waiting"'] == 2
     assert tasks['phase="map",state="again"'] == 1
-    assert tasks['phase="reduce",state="waiting"'] == 2
+    assert tasks['phase="reduce",state="waiting"'] == 1
     assert samples["mrkernel_workers", 'state="alive"'] == 1
     assert (samples["mrkernel_slots", ""], samples["mrkernel_slots_busy", ""]) == (2, 1)
     assert samples["mrkernel_attempts_started_total", ""] == 3
-    assert samples["mrkernel_attempts_finished_total", ""] == 1
+    assert samples["mrkernel_attempts_finished_total", ""] == 2
     assert samples["mrkernel_attempts_failed_total", ""] == 1
     assert samples["mrkernel_read_bytes_total", ""] == 100
     assert samples["mrkernel_worker_cpu_cores", 'worker="w1"'] == 1.5
     assert samples["mrkernel_worker_memory_bytes", 'worker="w1"'] == 7
-    assert samples["mrkernel_worker_served_bytes_total", 'worker="w1"'] == 9
+    assert samples["mrkernel_worker_shuffled_bytes_total", 'worker="w1"'] == 9
     assert samples["mrkernel_worker_reports_total", ""] == 1
     assert samples["mrkernel_notes_total", 'level="warning"'] == 1
 
@@ -168,6 +184,7 @@ def test_as_it_is_served() -> None:
         answer = await web.fetch("/metrics")
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         samples = parsed(answer.body.decode())
+        check_with_prometheus(answer.body.decode(), samples)
         assert samples["mrkernel_jobs", 'state="done"'] == 1
         assert samples["mrkernel_read_bytes_total", ""] == 77
         assert samples["mrkernel_records_total", ""] == 5
@@ -176,6 +193,14 @@ def test_as_it_is_served() -> None:
         assert samples["process_cpu_seconds_total", ""] > 0
 
     run(test)
+
+
+def test_each_metric_is_in_the_docs() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "web.md").read_text()
+    names = {name for name, _ in parsed(text_of(JOINED)) if name.startswith("mrkernel_")}
+    assert len(names) > 20
+    for name in names:
+        assert f"`{name}" in docs
 
 
 def test_what_a_journal_tells_was_counted_by_the_manager_before(tmp_path: Path) -> None:

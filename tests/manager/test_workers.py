@@ -341,6 +341,35 @@ def test_who_is_idle_retires_at_once_and_twice_is_once(desk: Desk) -> None:
     assert refused == Refused(5, "no worker 'w1' lives here; living: w2")
 
 
+def test_who_was_asked_to_go_goes_also_after_a_restart(desk: Desk) -> None:
+    two_workers(desk)
+    desk.submit(maps=3)
+    desk.ask(RetireWorker(3, WorkerId("w2")))
+    desk.restart()
+    for name in ("w1", "w2"):
+        desk.return_of(name)
+    assert list(desk.starts([*desk.offer("w4"), *desk.offer("w3")])) == [("w3", "map-0", 1001)]
+    assert desk.state.workers[WorkerId("w4")].retiring
+    desk.wait(0.2)
+    assert list(desk.state.workers) == ["w3"]
+
+
+def test_who_was_asked_to_go_goes_also_when_its_connection_broke(desk: Desk) -> None:
+    """It says first what it has; if it does not, it goes all the same."""
+    two_workers(desk)
+    desk.submit(maps=3)
+    desk.ask(RetireWorker(3, WorkerId("w2")))
+    desk.lose("w2", "connection reset")
+    desk.return_of("w2")
+    desk.wait(OFFER_S / 2)
+    assert list(desk.state.workers) == ["w1", "w3"]
+    desk.wait(OFFER_S)
+    desk.wait(0.2)
+    assert list(desk.state.workers) == ["w1"]
+    barred = [(event.worker, event.cause) for event in desk.published(public.WorkerBarred)]
+    assert barred[-1] == ("w3", "it retires")
+
+
 # --- failing on purpose ---------------------------------------------------------------------------
 
 

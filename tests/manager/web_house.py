@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import house
-from house import TOKEN, House
+from house import DIGEST, FUNCTIONS, TOKEN, House, submission
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.iostream import IOStream
 from tornado.simple_httpclient import HTTPStreamClosedError
@@ -20,10 +20,27 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from mrkernel.manager.web import WebPage
 from mrkernel.manager.web_access import Access
+from mrkernel.protocol.messages import Accepted, BlobPiece
 from mrkernel.security.token import derived
 
 PAGE_TOKEN = derived(TOKEN, "web page")
 BEARER = {"Authorization": f"Bearer {PAGE_TOKEN}"}
+
+
+class Starter:
+    """Starts no workers, but remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+
+    def add_worker(self, slots: int) -> None:
+        self.told.append(("add", slots))
+
+    def let_go(self, pid: int) -> None:
+        self.told.append(("let go", pid))
+
+    def kill(self, pid: int) -> None:
+        self.told.append(("kill", pid))
 
 
 class WebHouse:
@@ -32,16 +49,18 @@ class WebHouse:
     Attributes:
         house: the manager, its clients and workers.
         page: its page.
+        starter: of its workers.
         port: where that listens.
         cookie: the header of a browser that was let in.
         origin: the header of the page's own scripts.
     """
 
-    def __init__(self, house: House, *, kills: bool) -> None:
+    def __init__(self, house: House, *, supervised: bool) -> None:
         self.house = house
+        self.starter = Starter()
         listener = socket.create_server(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
-        self.page = WebPage(house.server, listener, TOKEN, kills=kills)
+        self.page = WebPage(house.server, listener, TOKEN, self.starter if supervised else None)
         self.page.begin()
         self._sockets: list[tuple[WebSocketClientConnection, IOStream]] = []
         access = Access(TOKEN, "127.0.0.1", self.port)
@@ -102,17 +121,27 @@ class WebHouse:
             await until(stream.closed)
 
 
-def run(test: Callable[[WebHouse], Awaitable[None]], *, kills: bool = True, **options: Any) -> None:
+def run(
+    test: Callable[[WebHouse], Awaitable[None]], *, supervised: bool = True, **options: Any
+) -> None:
     """Run a test with a manager and its page in one loop."""
 
     async def live(plain: House) -> None:
-        web = WebHouse(plain, kills=kills)
+        web = WebHouse(plain, supervised=supervised)
         try:
             await test(web)
         finally:
             await web.close()
 
     house.run(live, **options)
+
+
+async def with_job(web: WebHouse) -> House:
+    """Submit a job of one task; return the house."""
+    client = await web.house.peer("client")
+    client.say(BlobPiece(DIGEST, FUNCTIONS), submission())
+    assert isinstance(await client.hear(), Accepted)
+    return web.house
 
 
 async def hear(socket: WebSocketClientConnection) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Load(NamedTuple):
     per_s: float = 12_000.0
     partitions: int = 4
     fails: int = 0  #: every so many-th attempt is lost
+    keys: int = 0  #: that stand out, named by each map: of a thousand
+    reduces: int = 0  #: that are still to come
 
 
 def story(load: Load) -> Iterator[ev.Event]:
@@ -38,12 +40,16 @@ def story(load: Load) -> Iterator[ev.Event]:
     for name in names:
         yield ev.WorkerJoined(at=0.0, worker=name, host="h", pid=1, slots=load.slots)
     yield ev.JobAccepted(
-        at=0.0, job=JOB, name="empty", maps=load.tasks, reduces=0,
+        at=0.0, job=JOB, name="empty", maps=load.tasks, reduces=load.reduces,
         input_bytes=1000 * load.tasks, functions="cell",
     )  # fmt: skip
     ready = deque((n, 1) for n in range(load.tasks))
     held: deque[tuple[int, int, WorkerId]] = deque()
     sizes = (25,) * load.partitions
+    tops = [
+        tuple((f"key {(place * 17 + n) % 1000}", float(1000 - n)) for n in range(load.keys))
+        for place in range(1000)
+    ]
     at, ended = 0.0, 0
     beat = 0.5
     for name in names * (2 * load.slots):
@@ -68,7 +74,7 @@ def story(load: Load) -> Iterator[ev.Event]:
         else:
             yield ev.AttemptFinished(
                 at=at, job=JOB, task=task, attempt=attempt, worker=name, records=10, pairs=10,
-                bytes_in=1000, bytes_out=100, seconds=0.0005, sizes=sizes,
+                bytes_in=1000, bytes_out=100, seconds=0.0005, sizes=sizes, top=tops[number % 1000],
             )  # fmt: skip
         if ready:
             number, attempt = ready.popleft()
@@ -158,9 +164,18 @@ def main() -> None:
             f"the timeline {with_it - without:.2f} of them"
         )
     print("empty tasks:", traffic(load))
-    many = Load(tasks=5000, workers=100, slots=2, per_s=250, fails=5)
+    many = Load(
+        tasks=5000, workers=100, slots=2, per_s=250, fails=5, partitions=200, keys=16, reduces=200
+    )
     print("5,000 tasks, 1,250 lost, 100 workers:", sent := traffic(many))
     print(f"{sent.bytes / sent.seconds / 1000:.0f} kB a second")
+    folding, drawing = (
+        min(seconds_for(many, deltas=deltas) for _ in range(3)) for deltas in (False, True)
+    )
+    print(
+        f"{folding / many.tasks * 1e6:.1f} µs a task to fold; ten deltas a second take "
+        f"{(drawing - folding) / sent.seconds:.1%} of a core"
+    )
 
 
 if __name__ == "__main__":

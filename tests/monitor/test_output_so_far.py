@@ -65,7 +65,7 @@ def test_the_keys_so_far_by_what_their_numbers_are() -> None:
     for kind, expected in rows.items():
         top = view(*both, top=kind)["top"]
         assert top["rows"] == expected
-        assert top["kind"] == ("count" if kind == "count" else "value")
+        assert top["kind"] == kind
         assert top["maps"] == 2
 
 

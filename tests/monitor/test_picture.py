@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 
 import pytest
 
 from mrkernel.ids import JobId
 from mrkernel.monitor import events as ev
-from mrkernel.monitor.picture import DELTAS_KEPT, Changes, Pace, Picture, PictureGap, apply
+from mrkernel.monitor.picture import (
+    DELTAS_KEPT,
+    FEED_LIMIT,
+    Changes,
+    Feed,
+    Pace,
+    Picture,
+    PictureGap,
+    apply,
+)
 from mrkernel.monitor.view import JobView
 
 JOB = JobId("j-1")
@@ -63,6 +73,45 @@ def test_applying_leaves_the_picture_before_as_it_was() -> None:
     assert apply(start, delta)["workers"]["w1"]["slots"] == 1
     assert start == again
     assert start["workers"] == {}
+
+
+def test_of_the_feed_only_what_changed_is_sent() -> None:
+    feed = Feed()
+    for number in range(FEED_LIMIT + 1):
+        feed.add(number / 10, "info", f"line {number}")
+    old = {"feed": feed.take(), "older": 1, "seq": 0}
+    assert len(old["feed"]) == FEED_LIMIT
+    feed.edit(7, "info", "line 7, and more")
+    feed.edit(9, "info", "line 9")  # as it was
+    feed.edit(0, "info", "too old")
+    feed.add(90.0, "error", "new")
+    lines = feed.take()
+    assert [line["text"] for line in lines] == ["line 7, and more", "new"]
+    assert feed.take() == []
+    after = apply(old, {"seq": 1, "feed": lines})
+    assert after["feed"] == feed.lines()
+    assert after["older"] == 2
+
+
+def test_a_line_that_changes_often_is_written_when_somebody_looks() -> None:
+    feed = Feed()
+    feed.add(0.0, "info", "done: 0")
+    written = []
+
+    def write(done: int) -> str:
+        written.append(done)
+        return f"done: {done}"
+
+    for done in range(1, 1001):
+        feed.edit_later(0, "info", partial(write, done))
+    assert written == []
+    assert [line["text"] for line in feed.lines()] == ["done: 1000"]
+    assert [line["text"] for line in feed.take()] == ["done: 1000"]
+    assert written == [1000]
+    for number in range(1, FEED_LIMIT + 2):  # nobody looks: no more wait than there are lines
+        feed.add(1.0, "info", "")
+        feed.edit_later(number, "info", partial(write, number))
+    assert len(written) == FEED_LIMIT + 2
 
 
 def test_changes_wait_their_turn_the_first_first() -> None:

@@ -22,13 +22,23 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.scripts: list[str] = []
+        self.open: list[str] = []
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "br", "img", "input"):
+            self.open.append(tag)
         if tag == "script":
             self.scripts.append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        assert "svg" in self.open, f"<{tag}/> is no end in HTML"
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
         if self.cdata_elem == "script":
@@ -44,7 +54,8 @@ def test_all_of_the_picture_is_in_the_file() -> None:
     for said in (
         "<td>bad lines</td><td>12</td>",
         "<title>word-count: ✓",
-        "<noscript><svg ",
+        "<noscript><p>✓ 22.7 s",
+        "<svg ",
         "<td>map-20</td><td>1</td>",
         "ZeroDivisionError at line 5 of your cell",
         "was killed (SIGKILL)",
@@ -54,6 +65,19 @@ def test_all_of_the_picture_is_in_the_file() -> None:
     assert text.count("data-bad") > 6
     rows = re.findall(r"<tr[^>]*><td>(?:map|reduce)-\d+</td>", text)
     assert len(rows) == len(picture["bars"])
+
+
+def test_its_elements_end_and_its_names_are_its_own() -> None:
+    page = Page(report_html(word_count(until=12.0).snapshot(), {"bad": 1}))
+    assert page.open == []
+    names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(set(names)) == len(names)
+
+
+def test_it_says_which_job_it_was_and_when() -> None:
+    done, running = word_count().snapshot(), word_count(until=12.0).snapshot()
+    assert "<p>job j-1, begun 2023-11-14 22:13:20 UTC</p>" in report_html(done)
+    assert "22:13:20 UTC, not over when this was written</p>" in report_html(running)
 
 
 def test_it_fetches_nothing_and_runs_only_what_its_policy_names() -> None:
@@ -96,8 +120,10 @@ def test_a_browser_shows_it_without_a_complaint(browser: Any, tmp_path: Path) ->
     page = browser.new_page()
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.set_viewport_size({"width": 400, "height": 700})
     page.goto(file.as_uri())
     page.locator("#view canvas").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
     assert not page.locator("noscript svg").is_visible()
     page.close()
     assert complaints == []

@@ -14,6 +14,7 @@ from mrkernel.monitor import events as ev
 from mrkernel.monitor.quantities import bytes_text, count_text, names_text, seconds_text
 from mrkernel.monitor.terminal import cluster_renderable, job_renderable
 from mrkernel.monitor.text import (
+    ClusterStory,
     Milestones,
     bar_parts,
     bar_text,
@@ -127,7 +128,7 @@ def test_the_newest_error_stays_in_sight() -> None:
     view = view_after(9)
     for number in range(20):
         view.fold(ev.Noted(at=4.0, job=JOB, level="info", sentence=f"note {number}"))
-    text = drawn(job_renderable(view.snapshot(), feed=4))
+    text = drawn(job_renderable(view.snapshot(), height=12))
     assert "w2 died" in text
     assert "note 19" in text
     assert "note 16" not in text
@@ -265,7 +266,7 @@ def test_a_wait_is_told_though_nothing_else_happens() -> None:
     assert milestones.tell(picture, 3.1) == [
         "   0.00 s  count [b]: 2 maps and 1 reduce over 1.0 kB"
     ]
-    assert milestones.tell(picture, 3.4) == ["   2.00 s  waiting for a worker"]
+    assert milestones.tell(picture, 4.1) == ["   2.00 s  waiting for a worker"]
 
 
 def test_the_times_that_are_told_only_go_up() -> None:
@@ -274,7 +275,7 @@ def test_the_times_that_are_told_only_go_up() -> None:
     view.fold(story()[4])
     told = milestones.tell(view.snapshot(), 2.0)
     assert not any("w3 joined" in line or "map 1 of 2" in line for line in told)
-    joined, half = milestones.tell(view.snapshot(), 2.3)
+    joined, half = milestones.tell(view.snapshot(), 3.0)
     assert "w3 joined" in joined
     assert half.startswith("    1.0 s  map 1 of 2")
 
@@ -286,3 +287,70 @@ def test_a_job_that_runs_has_taken_until_now() -> None:
     assert job_rows(cluster.snapshot(), 1004.2) == [(JOB, "running", "3.2 s", "count [b]")]
     cluster.fold(story()[-1])
     assert job_rows(cluster.snapshot(), 2000.0) == [(JOB, "done", "4.2 s", "count [b]")]
+
+
+def test_many_tasks_are_few_lines() -> None:
+    """A sentence for each thing that happened, none for a tick."""
+    view, milestones, told = JobView(JOB), Milestones(), []
+    names = {"job": JOB, "attempt": 1, "worker": W1}
+    did = {"records": 1, "pairs": 1, "bytes_in": 1, "bytes_out": 1, "seconds": 0.01}
+    view.fold(story()[0])
+    view.fold(ev.JobAccepted(at=0.0, job=JOB, name="x", maps=5000, reduces=0, input_bytes=0,
+                             functions=""))  # fmt: skip
+    for number in range(5000):
+        at = number / 100
+        view.fold(ev.AttemptStarted(at=at, task=map_task(number), input="", **names))
+        view.fold(ev.AttemptFinished(at=at + 0.01, task=map_task(number), **names, **did))
+        if number % 50 == 49:
+            told += milestones.tell(view.snapshot())
+    view.fold(ev.JobEnded(at=51.0, job=JOB, outcome="done", sentence=""))
+    told += milestones.tell(view.snapshot())
+    assert [line[11:].split(" · ")[0] for line in told] == [
+        "w1 joined with 1 slot",
+        "x: 5,000 maps, no reduce",
+        "map 1,250 of 5,000",
+        "map 2,500 of 5,000",
+        "map 3,750 of 5,000",
+        "all 5,000 maps done after 50.0 s",
+        "done in 51.0 s",
+    ]
+
+
+def test_of_lines_that_nobody_could_tell_it_is_said_how_many_they_were() -> None:
+    view, milestones = view_after(4), Milestones()
+    told = milestones.tell(view.snapshot(), 9.0)
+    before = len(told)
+    for number in range(1000):
+        view.fold(ev.Noted(at=2.0, job=JOB, level="info", sentence=f"note {number}"))
+    told += milestones.tell(view.snapshot(), 9.0)
+    assert told[before] == "   1.00 s  (800 more events)"
+    assert told[before + 1 :] == [f"   1.00 s  note {number}" for number in range(800, 1000)]
+
+
+def test_a_clusters_story_begins_now() -> None:
+    cluster = ClusterView(wall=1000.0)
+    for event in story()[:2]:
+        cluster.fold(event)
+    told = ClusterStory(cluster.snapshot())
+    assert told.tell(cluster.snapshot(), 1001.0) == []
+    for event in story()[2:8]:
+        cluster.fold(event)
+    lines = told.tell(cluster.snapshot(), 1009.0)
+    assert [line[10:] for line in lines] == [
+        "w2 died (connection reset)", "j-1 count [b]: running"
+    ]  # fmt: skip
+    away = {"kind": "away", "level": "warning", "text": "the manager is gone, looking for it"}
+    picture = cluster.snapshot()
+    lines = told.tell({**picture, "banner": away}, 1010.0)
+    assert lines[0].endswith("  the manager is gone, looking for it")
+    later = {**away, "text": "the manager is gone for 3 s, looking for it"}
+    assert told.tell({**picture, "banner": later}, 1013.0) == []
+    # It is a new manager with a feed of its own.
+    new = ClusterView(wall=1000.0)
+    new.fold(ev.WorkerJoined(at=14.0, worker=WorkerId("w3"), host="h", pid=1, slots=1))
+    new.fold(story()[2])
+    new.fold(ev.JobEnded(at=15.0, job=JOB, outcome="done", sentence=""))
+    lines = told.tell(new.snapshot(), 1016.0)
+    assert [line[10:] for line in lines] == [
+        "the manager is there again", "w3 joined with 1 slot", "j-1 count [b]: done after 14.0 s"
+    ]  # fmt: skip

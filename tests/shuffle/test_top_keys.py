@@ -60,9 +60,50 @@ def test_without_a_fold_keys_that_repeat_are_counted(tmp_path: Path) -> None:
     assert found["the"] == max(found.values())
 
 
-@pytest.mark.parametrize("fold", ["first", "list", "mean", "set", "stats", "top:3"])
+@pytest.mark.parametrize("many", [300, 30_000], ids=["lists", "columns"])
+def test_a_sum_of_floats_is_told_though_it_is_kept_as_several_numbers(
+    tmp_path: Path, many: int
+) -> None:
+    pairs = [(key, 0.1 * n) for n in range(many) for key in ("a", "b", "b")]
+    pairs += [("c", 1e300), ("c", 1e-300), ("c", 1.0)]
+    found = named(tmp_path, pairs, "sum")
+    total = 0.1 * many * (many - 1) / 2
+    assert found == pytest.approx({"c": 1e300, "b": 2 * total, "a": total})
+
+
+@pytest.mark.parametrize("many", [1, 30], ids=["lists", "columns"])
+@pytest.mark.parametrize("values", [1, 1.5, 10**30], ids=["ints", "floats", "large ints"])
+@pytest.mark.parametrize("fold", ["mean", "stats"])
+def test_of_means_it_is_told_how_many_values_they_are_of(
+    tmp_path: Path, fold: str, values: float, many: int
+) -> None:
+    pairs = [(word, values + n) for n, word in enumerate(WORDS * many)]
+    found = named(tmp_path, pairs, fold)
+    if values == 10**30:  # only Python has their states
+        assert found == {}
+    else:
+        expected = (900 * many, 500 * many, 300 * many)
+        assert (found["the"], found["a"], found["of"]) == expected
+
+
+def test_of_the_largest_the_first_is_told(tmp_path: Path) -> None:
+    pairs = [(key, n) for n in range(400) for key in ("a", "b")] + [("b", 1000), ("c", 5)]
+    assert named(tmp_path, pairs, "top:3") == {"b": 1000, "a": 399, "c": 5}
+
+
+@pytest.mark.parametrize("fold", ["first", "set"])
 def test_other_folds_say_nothing_of_their_keys(tmp_path: Path, fold: str) -> None:
     assert named(tmp_path, [(word, 1) for word in WORDS], fold) == {}
+
+
+def test_lists_are_not_folded_and_the_longest_are_told(tmp_path: Path) -> None:
+    pairs = [(word, number) for number, word in enumerate(WORDS)]
+    assert max(named(tmp_path, pairs, None).items(), key=lambda row: row[1])[0] == "the"
+
+
+def test_numbers_past_the_floats_are_passed_over(tmp_path: Path) -> None:
+    pairs = [("huge", 10**400), ("small", 3), ("huge", 1)]
+    assert named(tmp_path, pairs, "sum") == {"small": 3}
 
 
 def test_keys_are_told_as_short_text(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 import { mount } from "./view.js";
 
 const FIRST_PAUSE_MS = 250;
-const LONGEST_PAUSE_MS = 5000;
+const LONGEST_PAUSE_MS = 2000;
+const WORRY_MS = 1000; // a manager that is back sooner was hardly away
+const NEWS_MS = 8000;
 const HIDDEN_MS = 15000; // nobody looks: what nobody sees is not sent
 const NO_SUCH_TOPIC = 4404;
+const AWAY = "The manager does not answer: it has ended, or is being started again. What is shown is as it was.";
 
 const main = document.getElementById("view");
 const { topic } = main.dataset;
@@ -20,6 +23,8 @@ class Feed {
     this.shift = 0;
     this.started = false; // whether this connection has had its snapshot
     this.over = false; // nothing more will come
+    this.worry = 0; // timer: the manager has been away for long
+    this.start = 0; // which of the cluster's managers we heard last
     document.addEventListener("visibilitychange", () => this.look());
     addEventListener("pageshow", (event) => event.persisted && this.look());
   }
@@ -33,25 +38,34 @@ class Feed {
   connect() {
     clearTimeout(this.timer);
     if (this.socket || this.over) return;
-    this.started = false;
     this.socket = new WebSocket(`ws://${location.host}/events?topic=${encodeURIComponent(topic)}`);
     this.socket.onmessage = (event) => this.receive(JSON.parse(event.data));
     this.socket.onclose = (event) => this.lost(event);
   }
 
-  receive({ snapshot, delta }) {
+  receive({ snapshot, delta, start }) {
     this.pause = FIRST_PAUSE_MS;
-    notice("");
-    if (snapshot) {
-      // A manager that was started again counts from the beginning; readers only go forward.
-      if (!this.started) this.shift = Math.max(0, this.last + 1 - snapshot.seq);
-      this.started = true;
-    }
+    if (!this.started) this.back(snapshot.seq, start);
     const news = snapshot ?? delta;
     news.seq += this.shift;
     this.last = Math.max(this.last, news.seq);
     this.hear(snapshot ? { snapshot } : { delta });
     title(snapshot ?? delta.set ?? {});
+  }
+
+  // Every connection begins with a snapshot. A manager that was started again counts from the
+  // beginning; readers only go forward.
+  back(seq, start) {
+    this.started = true;
+    this.shift = Math.max(0, this.last + 1 - seq);
+    clearTimeout(this.worry);
+    this.worry = 0;
+    const anew = this.start && start !== this.start;
+    this.start = start;
+    // The picture of a job that runs says so itself.
+    if (anew && topic === "cluster") notice("The manager was started again, and goes on with its jobs.", "info");
+    else if (!document.getElementById("notice").hidden) notice("The manager answers again.", "info");
+    setTimeout(() => this.started && notice(""), NEWS_MS);
   }
 
   resync() {
@@ -60,18 +74,20 @@ class Feed {
 
   async lost(event) {
     this.socket = null;
+    this.started = false;
     if (event.code === NO_SUCH_TOPIC) {
       this.end("This job was forgotten: what is shown is the last that was known of it.");
       return;
     }
     if (this.asleep) return;
+    this.worry ||= setTimeout(() => this.over || notice(AWAY), WORRY_MS);
     // Why is told to requests, not to sockets: the page may have to be opened anew.
     try {
       const answer = await fetch(json, { method: "HEAD" });
       if (answer.status === 403) this.end("This page is not let in any more: `mrkernel watch --web` says its address.");
       else if (answer.status === 404) this.end("This job was forgotten, or the manager lost it.");
     } catch {
-      notice("The manager does not answer: it has ended, or is being started again. Trying …");
+      // The next try tells.
     }
     if (this.over) return;
     this.timer = setTimeout(() => this.connect(), this.pause * (0.75 + Math.random() / 2));
@@ -94,6 +110,7 @@ class Feed {
 
   end(sentence) {
     this.over = true;
+    clearTimeout(this.worry);
     notice(sentence);
   }
 
@@ -104,8 +121,9 @@ class Feed {
   }
 }
 
-function notice(sentence) {
+function notice(sentence, level = "warning") {
   const node = document.getElementById("notice");
+  node.dataset.level = level;
   if (node.textContent !== sentence) node.textContent = sentence;
   node.hidden = sentence === "";
 }
@@ -116,6 +134,8 @@ const pick = (news) => Object.fromEntries(TITLED.filter((field) => field in news
 function title(news) {
   if (topic === "cluster") {
     document.title = "mrkernel";
+    const hint = document.getElementById("hint");
+    if (hint && "slots" in news) hint.hidden = news.slots > 0;
     return;
   }
   const { name, state, map, reduce, ended } = Object.assign(shown, pick(news));
@@ -129,7 +149,8 @@ function title(news) {
 }
 
 async function act(name, about = {}) {
-  const told = name === "kill" ? { ...about, confirm: true } : { job: topic };
+  const told = name === "cancel" ? { job: topic } : { ...about };
+  if (name === "kill") told.confirm = true; // the button has asked
   const answer = await fetch("/actions", {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-MRKernel-Action": "1" },

@@ -7,19 +7,24 @@ const MOST = 200; // rows of a table
 
 class Table {
   constructor(parent, caption, columns) {
-    this.table = make("table", "mrk-table", parent);
+    // Narrow, its rows are laid out as lines; the roles say that it is a table all the same.
+    this.columns = columns;
+    this.table = make("table", "mrk-table", parent, { role: "table" });
     make("caption", "", this.table).textContent = caption;
-    const head = make("tr", "", make("thead", "", this.table));
-    for (const column of columns) make("th", "", head, { scope: "col" }).textContent = column;
-    this.body = make("tbody", "", this.table);
+    const head = make("tr", "", make("thead", "", this.table, { role: "rowgroup" }), { role: "row" });
+    for (const column of columns) make("th", "", head, { scope: "col", role: "columnheader" }).textContent = column;
+    this.body = make("tbody", "", this.table, { role: "rowgroup" });
   }
 
   fill(rows) {
     show(this.table, rows.length > 0);
     while (this.body.children.length > rows.length) this.body.lastChild.remove();
     rows.forEach((cells, i) => {
-      const tr = this.body.children[i] ?? make("tr", "", this.body);
-      while (tr.children.length < cells.length) make(tr.children.length ? "td" : "th", "", tr);
+      const tr = this.body.children[i] ?? make("tr", "", this.body, { role: "row" });
+      while (tr.children.length < cells.length) {
+        const at = tr.children.length;
+        make(at ? "td" : "th", "", tr, { role: at ? "cell" : "rowheader", "data-column": this.columns[at] });
+      }
       cells.forEach((text, j) => say(tr.children[j], text));
     });
   }

@@ -65,6 +65,7 @@ export class ClusterPane {
     this.banner = new Banner(this.card);
     this.workers = new WorkerCards(this.card, source, true);
     this.add = new Action(head, source, { name: "add-worker", label: "Add a worker", busy: "starting …" });
+    this.page = new Action(head, source, { name: "page", label: "Web page", busy: "opening …" });
     const body = make("div", "mrk-body", this.card);
     const left = make("div", "mrk-pane", body);
     this.feed = new FeedList(left);
@@ -83,6 +84,7 @@ export class ClusterPane {
     say(this.side, running.length ? running.map((job) => job.name).join(", ") : "no job running");
     this.banner.draw(picture.banner);
     this.add.draw();
+    this.page.draw();
     this.workers.draw(picture);
     this.feed.draw(picture);
     this.jobs.draw(picture);

@@ -20,6 +20,7 @@ export class JobPane {
     this.source = source;
     this.choice = null; // what the reader asked for: true open, false closed; null: as the job goes
     this.changed = new Set(); // keys of bars not drawn yet, null: all
+    this.next = 0; // the frame that draws what stands around the timeline
     const id = freshId();
     this.card = make("section", "mrk-card", root, { role: "region" });
     const head = make("div", "mrk-head", this.card);
@@ -50,6 +51,7 @@ export class JobPane {
     const foot = make("div", "mrk-foot", this.body);
     makeLegend(foot);
     this.from = make("span", "mrk-from", foot);
+    this.page = new Action(foot, source, { name: "page", label: "Web page", busy: "opening …" });
     this.said = make("div", "mrk-said", this.card, { role: "status", "aria-live": "polite" });
     this.toggle.addEventListener("click", () => {
       this.choice = !this.open;
@@ -67,6 +69,12 @@ export class JobPane {
     const troubled = isTroubled(picture);
     const trouble = picture.state === "failed" || (!over && troubled);
     this.open = this.choice ?? trouble;
+    show(this.body, this.open);
+    // To write on a canvas the browser settles the style of the page: before the page is changed.
+    if (this.open) {
+      this.timeline.draw(picture, this.changed);
+      this.changed = new Set();
+    } else this.timeline.tip.hide();
     mark(this.root, "data-state", picture.state);
     mark(this.root, "data-trouble", picture.state === "failed" || troubled);
     mark(this.card, "aria-label", `MapReduce job ${picture.name}`);
@@ -93,29 +101,33 @@ export class JobPane {
     this.bars.draw(picture);
     say(this.why, picture.sentence);
     show(this.why, picture.sentence !== "" && picture.state !== "done");
-    show(this.body, this.open);
-    if (this.open) this.drawBody(picture);
-    else this.timeline.tip.hide();
+    // A frame has 16 ms: the timeline gets one, what stands around it the next.
+    if (this.open && this.drawn) this.next ||= requestAnimationFrame(() => this.drawBody());
+    else if (this.open) this.drawBody();
+    this.drawn = this.open;
     const last = picture.feed.findLast((line) => line.level === "error");
     const news = picture.banner?.kind === "away" ? "the manager is gone" : (picture.banner?.text ?? last?.text ?? "");
     say(this.said, over ? `${picture.name} ${picture.state}. ${losses} ${picture.sentence}` : news);
   }
 
-  drawBody(picture) {
+  drawBody() {
+    const { picture } = this;
+    this.next = 0;
     this.workers.draw(picture);
-    this.timeline.draw(picture, this.changed);
-    this.changed = new Set();
     this.tables.draw();
     this.feed.draw(picture);
     this.top.draw(picture);
     this.parts.draw(picture);
     say(this.from, picture.functions);
+    this.page.draw();
   }
 
   // The time goes on between deltas.
   tick(now) {
     const { picture } = this;
     if (!picture) return;
+    const live = this.open && now !== undefined;
+    if (live) this.timeline.tick(now);
     const spent = elapsed(picture, now);
     say(this.facts, secondsText(spent));
     const rates = ratesText(picture);
@@ -124,9 +136,7 @@ export class JobPane {
     if (!left && picture.state === "running" && picture.eta === null && spent >= UNKNOWN_S) left = "time left unknown";
     say(this.left, left);
     show(this.left, left !== "");
-    if (!this.open || now === undefined) return;
-    this.workers.tick(now);
-    this.timeline.tick(now);
+    if (live) this.workers.tick(now);
   }
 
   retheme() {
@@ -134,6 +144,7 @@ export class JobPane {
   }
 
   close() {
+    cancelAnimationFrame(this.next);
     this.timeline.close();
   }
 }

@@ -25,8 +25,8 @@ export function apply(picture, delta) {
     Object.assign(picture[name], rows);
   }
   if (delta.feed?.length) {
-    const first = delta.feed[0].n;
-    picture.feed = [...picture.feed.filter((line) => line.n < first), ...delta.feed].slice(-FEED_LIMIT);
+    const lines = new Map([...picture.feed, ...delta.feed].map((line) => [line.n, line]));
+    picture.feed = [...lines.values()].sort((a, b) => a.n - b.n).slice(-FEED_LIMIT);
     picture.older = picture.feed[0].n;
   }
   return picture;

@@ -38,6 +38,10 @@ function numberText(number) {
   return Number.isInteger(number) ? countText(number) : String(Number(number.toPrecision(6)));
 }
 
+const TITLES = {
+  count: "Most frequent keys so far", sum: "Largest sums so far", min: "Smallest values so far", max: "Largest values so far",
+};
+
 /** Keys while maps run: never the result, and it says so. */
 export class TopKeys extends Ranks {
   constructor(parent) {
@@ -49,7 +53,7 @@ export class TopKeys extends Ranks {
     const seen = Boolean(top?.rows.length) && picture.ended === null;
     show(this.box, seen);
     if (!seen) return;
-    say(this.title, top.kind === "count" ? "Most frequent keys so far" : "So far");
+    say(this.title, TITLES[top.kind] ?? "So far");
     say(this.note, `${countText(top.maps)} of ${plural(picture.map.total, "split")}, not final`);
     this.fill(top.rows.map(([key, number]) => [key, number, numberText(number)]));
   }

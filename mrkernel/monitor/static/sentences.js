@@ -35,14 +35,29 @@ export function ratesText(picture) {
   return parts.join(" · ");
 }
 
-/** "8–11 s left", "less than 3 s left"; always a range, "" when unknown. */
+const UNITS = [[1, "s"], [60, "min"], [3600, "h"]];
+
+// Down or up; from 30 on to fives, for it is known no better.
+function outward(number, end) {
+  const step = number >= 30 ? 5 : 1;
+  return end(number / step) * step;
+}
+
+/** "8–11 s left", "40 s–5 min left"; always a range, "" when unknown. */
 export function etaText({ eta }) {
   if (!eta) return "";
   const [low, high] = eta;
-  const [unit, name] = high < 100 ? [1, "s"] : high < 6000 ? [60, "min"] : [3600, "h"];
-  const from = Math.floor(low / unit);
-  const to = Math.max(Math.ceil(high / unit), from + 1);
-  return from < 1 ? `less than ${to} ${name} left` : `${from}–${to} ${name} left`;
+  const at = high < 180 ? 0 : high < 10800 ? 1 : 2;
+  const [unit, name] = UNITS[at];
+  const last = outward(high / unit, Math.ceil);
+  if (low < unit && at) {
+    const [small, smaller] = UNITS[at - 1];
+    const first = outward(low / small, Math.floor);
+    return first ? `${first} ${smaller}–${last} ${name} left` : `less than ${last} ${name} left`;
+  }
+  const first = outward(low / unit, Math.floor);
+  const end = Math.max(last, first + 1);
+  return first ? `${first}–${end} ${name} left` : `less than ${end} ${name} left`;
 }
 
 export function barText(picture, phase) {
@@ -52,7 +67,10 @@ export function barText(picture, phase) {
     const bar = picture.shuffle;
     if (!bar.total) return map.done ? "0 B" : "waits for maps";
     if (reduce.total > 0 && reduce.done >= reduce.total) return bytesText(bar.done);
-    return `${bytesText(bar.done)} of ${bytesText(bar.total)}`;
+    if (map.done >= map.total) return `${bytesText(bar.done)} of ${bytesText(bar.total)} read`;
+    const written = `${bytesText(bar.total)} written`;
+    if (bar.done) return `${written}, ${bytesText(bar.done)} read`; // some of it was lost since
+    return picture.ended === null ? `${written} · waits for maps` : written;
   }
   const bar = picture[phase];
   const parts = [`${countText(bar.done)} of ${countText(bar.total)}`];

@@ -4,6 +4,7 @@
 
 import { ClusterPane } from "./cluster.js";
 import { JobPane } from "./job.js";
+import { keepTwin } from "./keep.js";
 import { isDark, make, mark } from "./page.js";
 import { apply, ownPicture, PictureGap } from "./picture.js";
 
@@ -12,12 +13,22 @@ export { bytesText, countText, secondsText } from "./quantities.js";
 export { barParts, barText, elapsed, etaText, isTroubled, lossesText, ratesText } from "./sentences.js";
 
 const TICK_MS = 100;
+const CALM_MS = 1000; // heartbeats alone are drawn so often
+
+// Whether a cluster's delta says no more than that its workers live.
+function onlyBeats({ set = {}, drop, feed }) {
+  return !drop && !feed && Object.keys(set).every((name) => name === "at");
+}
+
+// The manager's page is on the loopback interface of the kernel's machine: is that the browser's?
+const HERE_ONLY = /^(localhost|127\.0\.0\.1|\[::1\])$/;
 
 class View {
   constructor(el, source) {
     this.source = source;
     this.root = make("div", "mrk", el);
     this.frame = 0;
+    this.later = 0; // the timer of what is drawn when it comes to that
     this.heard = performance.now();
     this.changed = new Set(); // keys of the bars that changed since the last frame; null: all
     this.retheme = () => {
@@ -48,6 +59,7 @@ class View {
     if (same && picture.seq < this.picture.seq) return;
     if (same && picture.trimmed && picture.seq === this.picture.seq) return;
     this.picture = ownPicture(picture);
+    this.heard = performance.now();
     this.changed = null;
     this.put();
   }
@@ -70,12 +82,15 @@ class View {
       for (const key of Object.keys(delta.put?.bars ?? {})) this.changed.add(key);
       for (const key of delta.drop?.bars ?? []) this.changed.add(key);
     }
-    this.put();
+    this.heard = performance.now();
+    if (this.kind === "cluster" && onlyBeats(delta)) this.later ||= setTimeout(() => this.put(), CALM_MS);
+    else this.put();
     return true;
   }
 
   put() {
-    this.heard = performance.now();
+    clearTimeout(this.later);
+    this.later = 0;
     // A hidden tab draws no frames, and a frame not drawn is not needed.
     if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
   }
@@ -101,6 +116,7 @@ class View {
 
   close() {
     cancelAnimationFrame(this.frame);
+    clearTimeout(this.later);
     clearInterval(this.timer);
     this.watch.disconnect();
     document.head.removeEventListener("load", this.retheme, true);
@@ -117,7 +133,7 @@ class View {
  * `{delta}`, and with `{offers: true}` when its actions or its note changed; `source.resync()`, if
  * there is one, is called when a delta was missed.
  *
- * What can be done from here: `source.actions`, names of "cancel", "add-worker", "retire", "kill",
+ * What can be done from here: `source.actions`, names of "cancel", "add-worker", "retire", "kill", "page",
  * done by `source.act(name, {worker})`, which may return a promise. Without them no button is drawn,
  * and `source.note` ("■ stops this job") stands in Cancel's place. `source.jobPage(id)`: address of
  * a job's page, if there are such.
@@ -159,7 +175,8 @@ async function openLine(model, wanted) {
 /**
  * anywidget: the trait `snapshot` is a whole picture now and then, messages carry the deltas. The
  * traits `actions` and `note` are those of a source; what is done here is sent as
- * `{act, worker, offer, ticket}`, and answered by `{acted: ticket, refused}`.
+ * `{act, worker, offer, ticket}`, and answered by `{acted: ticket, refused}`; "page" by `open`, too:
+ * the address of the manager's page. `{twin, of}`: what the notebook is to keep in the end (keep.js).
  */
 function render({ model, el }) {
   const asked = new Map(); // ticket → how to answer who pressed
@@ -177,12 +194,13 @@ function render({ model, el }) {
       };
       const onMessage = (message) => {
         if (message.snapshot) hear({ snapshot: message.snapshot });
+        if (message.twin) keepTwin(model, message);
         for (const delta of message.deltas ?? []) hear({ delta });
         const waiting = asked.get(message.acted);
         if (!waiting) return;
         asked.delete(message.acted);
         if (message.refused) waiting.refuse(new Error(message.refused));
-        else waiting.give();
+        else waiting.give(message.open);
       };
       onSnapshot();
       model.on("change:snapshot", onSnapshot);
@@ -199,7 +217,8 @@ function render({ model, el }) {
       };
     },
     get actions() {
-      return model.get("actions") ?? [];
+      const actions = model.get("actions") ?? [];
+      return HERE_ONLY.test(location.hostname) ? actions : actions.filter((name) => name !== "page");
     },
     get note() {
       return model.get("note") ?? "";
@@ -211,7 +230,8 @@ function render({ model, el }) {
       const opened = await line;
       if (opened) opened.send(message);
       else model.send(message);
-      return answered;
+      const page = await answered;
+      if (page) window.open(page, "_blank", "noopener");
     },
     resync() {
       model.send({ resync: true });

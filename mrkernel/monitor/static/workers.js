@@ -60,14 +60,18 @@ class Card {
     this.chips = [];
     const foot = make("div", "mrk-sums", this.li);
     this.did = make("span", "mrk-did", foot);
-    this.load = make("span", "mrk-load", foot);
+    const load = make("span", "mrk-load", foot);
     if (full) {
-      this.place = make("div", "mrk-place", this.li);
-      const buttons = make("div", "mrk-buttons", this.li);
+      this.meter = make("span", "mrk-meter", load, { "aria-hidden": "true" });
+      this.used = make("i", "", this.meter);
+      const base = make("div", "mrk-base", this.li);
+      this.place = make("span", "mrk-place", base);
+      const buttons = make("span", "mrk-buttons", base);
       this.retire = new Action(buttons, source, { name: "retire", label: "Retire", busy: "retiring …", about: { worker: name } });
       this.kill = new Action(buttons, source, { name: "kill", label: "Kill", ask: `Kill ${name} with SIGKILL?`, about: { worker: name } });
       for (const action of [this.retire, this.kill]) action.button.setAttribute("aria-label", `${action.label} ${name}`);
     }
+    this.load = make("span", "", load);
   }
 
   fill(row, picture) {
@@ -78,6 +82,11 @@ class Card {
     say(this.state, row.state === "unknown" ? "" : row.state);
     if (row.host) mark(this.li, "title", `${row.host}, process ${row.pid}, ${plural(row.slots, "slot")}`);
     say(this.load, !here || over || !row.memory ? "" : `cpu ${row.cpu} % · ${bytesText(row.memory)}`);
+    if (this.full) {
+      show(this.meter, here && row.memory > 0);
+      const used = `${Math.min(100, Math.round(row.cpu / Math.max(1, row.slots)))}%`;
+      if (this.used.style.width !== used) this.used.style.width = used;
+    }
     const note = row.end || !over ? endText(picture, row) : "";
     say(this.note, note);
     show(this.note, note !== "");

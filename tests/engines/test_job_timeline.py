@@ -11,8 +11,10 @@ import pytest
 import mrkernel
 from mrkernel.engines import job as jobs
 from mrkernel.engines.job import Job
-from mrkernel.errors import ClusterError
+from mrkernel.errors import ClusterError, JobSpecError
+from mrkernel.ids import JobId
 from mrkernel.monitor.live import LivePicture
+from mrkernel.monitor.view import JobView
 
 
 def counted(place: Any) -> Job:
@@ -41,6 +43,25 @@ def test_the_report_is_one_file(place: Any, tmp_path: Path) -> None:
     assert html.startswith("<!DOCTYPE html>")
     assert "<h1>&lt;count&gt;</h1>" in html
     assert "reduce-0" in html
+
+
+def watched() -> LivePicture:
+    picture = LivePicture()
+    picture.receive({"snapshot": JobView(JobId("j7")).snapshot()})
+    return picture
+
+
+def test_a_report_that_cannot_be_written_says_why(tmp_path: Path) -> None:
+    job = Job("j7", "x", watch=watched, cancel=lambda: None)
+    with pytest.raises(JobSpecError, match=r"no folder /.*/away: make it, or name another$"):
+        job.report(tmp_path / "away" / "report.html")
+    with pytest.raises(JobSpecError, match=r"it is a folder: name a file in it, such as /"):
+        job.report(tmp_path)
+    with pytest.raises(JobSpecError, match=r"File name too long$"):
+        job.report(tmp_path / ("x" * 300))
+    path = tmp_path / "report.html"
+    path.write_text("of the last time")
+    assert job.report(path).read_text().startswith("<!DOCTYPE html>")
 
 
 def test_without_a_picture_there_is_neither(
