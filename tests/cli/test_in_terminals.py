@@ -93,7 +93,7 @@ def test_a_job_is_seen_while_it_runs_and_folds_to_a_line_above_its_result(
 ) -> None:
     seen = start(*JOB, "--on", "local")
     text = seen.until(lambda text: "▒" in text and "map-" in text)
-    for words in ("▶ running", "Map", "Shuffle", "Reduce", "● w1", "w1·0", "▒ running", "joined"):
+    for words in ("▶ running", "Map", "Shuffle", "Reduce", "● w1", "w1·0", "▒ running"):
         assert words in text
     gate.touch()
     status, everything = seen.end()

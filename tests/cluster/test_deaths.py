@@ -72,6 +72,8 @@ def test_a_worker_dies_in_map(cluster: LocalCluster, gate: Gate) -> None:
     with at_most(1.0, "a start elsewhere"):
         worker = kill_server_of(cluster, runner)
         eventually(lambda: len(gate.waiting("cow")) == 2, "second attempt")
+    # What is heard after the job's end is not told of the job.
+    eventually(lambda: "SIGKILL" in cluster.workers()[worker]["end"], "reason")
     gate.open()
     assert job.result(20).to_dict() == EXPECTED
     said = told(cluster, job.id, rf"^{worker} (died|was killed)")
