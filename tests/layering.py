@@ -46,6 +46,7 @@ ENTRY_POINTS = {"mrkernel", "mrkernel.submit"}
 OF_THE_FACADE = {"__version__"}
 
 PURE = (
+    "manager/admission.py",
     "manager/budget.py",
     "manager/events.py",
     "manager/instructions.py",

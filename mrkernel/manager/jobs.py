@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from msgspec.structs import replace
 
-from mrkernel.data.splits import MemorySplit, PartSplit
-from mrkernel.ids import JobId, WorkerId
-from mrkernel.job.builtins import Folding, folding, told_by
+from mrkernel.data.splits import MemorySplit
+from mrkernel.ids import JobId
+from mrkernel.job.builtins import told_by
 from mrkernel.job.failure import Failure
-from mrkernel.job.plan import plan_tasks
-from mrkernel.job.spec import JobSpec
+from mrkernel.manager.admission import Admission, folds_of, no_extension, planned
 from mrkernel.manager.attempts import Attempts, Ending, done_event
 from mrkernel.manager.books import Books
 from mrkernel.manager.budget import BUDGET, Budget
@@ -22,8 +21,7 @@ from mrkernel.manager.events import PeerId
 from mrkernel.manager.facts import JobGone, JobLetGo, JobOver, JobTaken
 from mrkernel.manager.instructions import DropBlob, Send, SendFunctions
 from mrkernel.manager.outputs import Outputs
-from mrkernel.manager.policy import carried_bytes
-from mrkernel.manager.records import Job, Task, Worker
+from mrkernel.manager.records import Job, Worker
 from mrkernel.manager.stores import Stores
 from mrkernel.manager.transitions import (
     JOB_TRANSITIONS,
@@ -46,10 +44,6 @@ from mrkernel.protocol.messages import (
 
 #: Ended jobs whose result nobody waits for are forgotten, oldest first, beyond this many.
 ENDED_JOBS_KEPT = 100
-#: Tasks of one job, and shares (map tasks x reduce tasks) of its map output, that the books hold.
-#: More is a slip, such as a split size in MB given in bytes, and would end the manager for all.
-MOST_TASKS = 200_000
-MOST_SHARES = 50_000_000
 OUTCOMES: dict[JobState, Literal["done", "failed", "cancelled"]] = {
     JobState.DONE: "done",
     JobState.FAILED: "failed",
@@ -85,8 +79,7 @@ class Jobs:
         self._stores = stores
         self._outputs = outputs
         self._chains = chains
-        self._python = python
-        self._in_process = in_process
+        self._admission = Admission(books, python, in_process=in_process)
         self._budget = Budget(books, keep)
         self._by_key: dict[str, Job] = {}  #: of submissions that may be sent again
         self._offered: dict[PeerId, Counter[str]] = {}  #: blobs sent for jobs still to come
@@ -121,8 +114,10 @@ class Jobs:
         spec, splits = message.spec, message.splits
         digests = {s.blob for s in splits if isinstance(s, MemorySplit) and s.blob}
         digests.add(spec.functions)
-        refusal = self._refusal(spec, digests, len(splits))
-        refusal = refusal or (self._no_extension(message) if message.extends else "")
+        refusal = self._admission.refusal(spec, digests, len(splits))
+        if not refusal and message.extends:
+            base = self._books.jobs.get(message.extends)
+            refusal = no_extension(base, spec) if base else self.no_such_job(message.extends)
         refusal = refusal or self._chains.refusal(splits)
         self._forget_offer(peer, digests)
         if refusal:
@@ -150,45 +145,26 @@ class Jobs:
     def take(self, fact: JobTaken, now: float) -> Job:
         """Put down a job that was accepted, also one that the journal knows."""
         self._books.jobs_seen = fact.number
-        spec = fact.spec
         base = self._books.jobs.get(fact.extends) if fact.extends and not fact.whole else None
-        kept = base.maps if base is not None else []
-        planned_maps, planned_reduces = plan_tasks(spec, fact.splits, first=len(kept))
-        maps = [_taken_over(task, fact, self._books.stores) for task in kept]
-        maps += [Task.planned(plan, TaskState.READY) for plan in planned_maps]
-        reduces = [Task.planned(plan, TaskState.WAITING) for plan in planned_reduces]
-        job = Job(fact.job, spec, maps, reduces, frozenset(fact.blobs), fact.at)
-        if base is not None:
-            # Its maps may run again here, also when the other job is forgotten.
-            job.blobs |= base.blobs - {base.spec.functions}
-        job.number, job.key, job.extends, job.moved_at = fact.number, fact.key, fact.extends, now
-        job.inherited = fact.inherited if fact.whole else len(kept)
-        splits = [task.split for task in maps]
-        job.reads = frozenset(split.job for split in splits if isinstance(split, PartSplit))
-        job.carry = carried_bytes(len(maps), len(reduces))
-        job.tasks = {task.id: task for task in (*maps, *reduces)}
-        job.holders.update(task.holder for task in maps if task.holder and task.run_in_file)
-        job.ready_maps.extend(task for task in maps if task.state is TaskState.READY)
-        job.maps_left, job.reduces_left = len(job.ready_maps), len(reduces)
+        job = planned(fact, base, self._books.stores, now)
         self._books.jobs[job.id] = self._books.running[job.id] = job
         if job.key:
             self._by_key[job.key] = job
-        folds = _folding(spec)
+        folds = folds_of(job.spec)
         self._books.publish(
             public.JobAccepted(
                 at=fact.at,
                 job=job.id,
-                name=spec.name,
-                maps=len(maps),
-                reduces=len(reduces),
-                input_bytes=sum(task.input_bytes for task in maps),
-                functions=spec.functions_label,
+                name=job.spec.name,
+                maps=len(job.maps),
+                reduces=len(job.reduces),
+                input_bytes=sum(task.input_bytes for task in job.maps),
+                functions=job.spec.functions_label,
                 top=told_by(folds.map),
                 builtin=folds.reduce is not None,
             )
         )
-        for task in maps:
-            task.skip.update(fact.skips.get(task.id, {}))
+        for task in job.maps:
             if task.finished is not None and task.holder is not None:
                 self._books.publish(done_event(job, task.finished, task.holder, fact.at))
         return job
@@ -199,41 +175,6 @@ class Jobs:
         if offered is not None:
             offered.subtract(digests)
             self._offered[peer] = +offered
-
-    def _no_extension(self, message: Submit) -> str:
-        """Say why a job cannot be taken up once more; "" when it can."""
-        base = self._books.jobs.get(message.extends)
-        if base is None:
-            return self.no_such_job(message.extends)
-        if base.state is not JobState.DONE or base.delivered:
-            return (
-                f"the map output of {base.id} is not kept any more, so its bad records cannot be "
-                "run alone: run the job again"
-            )
-        if len(base.reduces) != message.spec.reduce_tasks or base.map_only:
-            return f"{base.id} had {len(base.reduces)} reduce tasks: give the same number"
-        return ""
-
-    def _refusal(self, spec: JobSpec, digests: set[str], maps: int) -> str:
-        """Say why a job cannot run here; "" when it can."""
-        if spec.in_process != self._in_process:
-            return "the job's functions are in another process than this manager: pack them"
-        if spec.in_process:
-            return ""
-        if spec.python != self._python:
-            return (
-                f"this cluster runs Python {self._python} and your program Python {spec.python}: "
-                "functions travel only between equal versions; start workers with yours"
-            )
-        if not digests <= self._books.blobs:
-            return "the job's functions or input did not arrive whole: submit it again"
-        reduces = spec.reduce_tasks
-        if maps + reduces > MOST_TASKS or maps * reduces > MOST_SHARES:
-            return (
-                f"the job has {maps:,} map and {reduces:,} reduce tasks, more than a manager can "
-                "keep books of: give fewer --reduce-tasks or a larger --split-size"
-            )
-        return ""
 
     def attach(self, peer: PeerId, ticket: int, job_id: JobId) -> None:
         """Tell a client what a job printed, and how it ends."""
@@ -527,30 +468,3 @@ class Jobs:
             return gone
         known = ", ".join(self._books.jobs) or "none"
         return f"there is no job {job_id!r} here; jobs I know: {known}"
-
-
-def _folding(spec: JobSpec) -> Folding:
-    """What the job's built-ins fold, and where."""
-    names = {"function": object(), "none": None}
-    reducer, combiner = (names.get(name, name) for name in (spec.reducer, spec.combiner))
-    return folding(reducer, combiner, sort_values=spec.sort_values)
-
-
-def _taken_over(task: Task, fact: JobTaken, stores: Container[WorkerId]) -> Task:
-    """Make a map task that was done for another job; what was skipped there stays so.
-
-    It runs again if its output is gone meanwhile: nobody missed it there, where all was reduced.
-    """
-    gone = task.run_in_file and task.holder not in stores
-    state = TaskState.READY if gone else task.state
-    copy = Task(task.id, task.index, task.split, task.label, task.input_bytes, state)
-    # What was bad there comes with the new map tasks, or was passed over for good.
-    copy.skip = dict.fromkeys([*task.skip, *(record.index for record in task.bad)], "")
-    copy.attempts, copy.journaled = task.attempts, task.journaled
-    if task.finished is not None and state is TaskState.DONE:
-        copy.winner, copy.holder = task.winner, task.holder
-        copy.origin = task.origin or fact.extends
-        copy.finished_at = fact.at
-        copy.finished = replace(task.finished, job=fact.job, bad=())
-        copy.output = task.output
-    return copy
