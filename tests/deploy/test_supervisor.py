@@ -200,6 +200,7 @@ def test_a_manager_that_dies_is_started_again_at_the_same_place(
     connection = supervisor.wait_ready()
     state = Path(connection.state)
     first = manager_of(supervisor, state)
+    eventually((state / "identity.json").exists, "identity")  # the lock comes before it
     identity = (state / "identity.json").read_bytes()
     os.kill(first, signal.SIGKILL)
     second = manager_of(supervisor, state, but=first)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,3 +111,9 @@ def test_keys_are_told_as_short_text(tmp_path: Path) -> None:
     pairs = [((1, "a"), 5), ("x" * 500, 4), (b"b", 3), (7, 2), (None, 1)]
     found = named(tmp_path, pairs, "sum")
     assert list(found) == ["(1, 'a')", "x" * (LONGEST - 1) + "…", "b'b'", "7", "None"]
+
+
+@pytest.mark.parametrize("key", ["\ud800", b"\xff", ("\udfff", None), float("nan")])
+def test_every_key_can_be_told_in_a_message(tmp_path: Path, key: Any) -> None:
+    [text] = named(tmp_path, [(key, 1)] * 10, "count")
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(text)) == text
