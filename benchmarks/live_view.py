@@ -10,7 +10,6 @@ else the machine did in one of them does not count.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from mrkernel.monitor import events as ev
 from mrkernel.monitor.broker import CLUSTER, INTERVAL_S, Broker
 from mrkernel.monitor.browser_module import STATIC
 from mrkernel.monitor.picture import Json
+from tests import chromium
 
 MOST_UPDATES = 10  #: a second
 MOST_BYTES = 100_000  #: a second
@@ -33,7 +33,6 @@ MOST_IDLE = 0.01  #: of a processor
 TIMES = 3
 IDLE_S = 5
 
-_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 _PAGE = """<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="/view.css">
 <body style="margin:16px; background:#fff"><div id="out"></div><script type="module">
 import { mount } from "/view.js";
@@ -177,18 +176,10 @@ def _idle(workers: int) -> tuple[Json, list[Json]]:
 @contextmanager
 def _page() -> Iterator[Any]:
     """A page that can draw views; None where there is no browser."""
-    found = next(filter(None, map(shutil.which, _CHROMIUM)), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        found = None
-    if found is None:
-        yield None
-        return
-    with sync_playwright() as api:
-        browser = api.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
+    with chromium.started() as browser:
+        if browser is None:
+            yield None
+            return
         page = browser.new_page(viewport={"width": 1152, "height": 1000})
 
         def answer(route: Any) -> None:
@@ -202,7 +193,6 @@ def _page() -> Iterator[Any]:
         page.goto("http://view.test/")
         page.wait_for_function("window.ready")
         yield page
-        browser.close()
 
 
 def _frames(page: Any, payloads: Sequence[Json], button: str) -> list[float]:

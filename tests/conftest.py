@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,6 +41,17 @@ hypothesis.settings.register_profile(
     "ci", parent=hypothesis.settings.get_profile("mrkernel"), derandomize=True, database=None
 )
 hypothesis.settings.load_profile("ci" if CI else "mrkernel")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; what needs it is skipped without."""
+    import chromium  # here: this file is tried in other folders, too
+
+    with chromium.started() as browser:
+        if browser is None:
+            pytest.skip("needs Chromium")
+        yield browser
 
 
 def pytest_configure(config: pytest.Config) -> None:

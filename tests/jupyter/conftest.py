@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cells import BEGIN
 from kernels import Kernel
-from labs import PICTURES, WITHIN_MS, Lab, chromium, lab_server
+from labs import PICTURES, WITHIN_MS, Lab, lab_server
 from stages import ACCEPTED, JOB, Stage
 
 from mrkernel.monitor.view import JobView
@@ -36,26 +36,6 @@ def notebook(page: Kernel) -> Kernel:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     with lab_server(tmp_path_factory.mktemp("lab")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = chromium()
-    if path is None:
-        pytest.skip("needs Chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            args=[
-                *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-                *("--disable-background-networking", "--disable-component-update"),
-                "--disable-sync",
-            ],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
