@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -20,7 +21,8 @@ MAGIC, CLI, API = "magic", "cli", "api"
 EVERYWHERE = (MAGIC, CLI, API)
 
 #: How input files may be read; "auto": each by its name.
-FORMATS = ("auto", "lines", "csv", "csv:text", "jsonl", "parquet")
+FORMATS = ("auto", "lines", "csv", "csv:...", "jsonl", "parquet", "whole", "fixed:N")
+_FORMAT = re.compile(r"auto|lines|csv|csv:.+|jsonl|parquet|whole|fixed:[1-9][0-9]{0,8}", re.DOTALL)
 
 
 def option(
@@ -31,6 +33,7 @@ def option(
     metavar: str | None = None,
     parse: Callable[[str], Any] = str,
     doors: tuple[str, ...] = EVERYWHERE,
+    many: bool = False,
 ) -> Any:
     """Describe one option.
 
@@ -39,6 +42,7 @@ def option(
         metavar: None for a switch.
         parse: text to value; raises ValueError with what it should be.
         doors: where it is offered.
+        many: it may be given several times; its value is a list.
     """
     details = {
         "help": help_text,
@@ -46,6 +50,7 @@ def option(
         "metavar": metavar,
         "parse": parse,
         "doors": doors,
+        "many": many,
     }
     return field(default=default, metadata=details)
 
@@ -134,8 +139,9 @@ def parse_format(text: str) -> str:
     Raises:
         ValueError: it is none; says what there is.
     """
-    plain = text.strip().lower()
-    if plain not in FORMATS:
+    kind, colon, rest = text.strip(" ").partition(":")
+    plain = kind.lower() + colon + rest  # the rest names characters
+    if not _FORMAT.fullmatch(plain):
         raise ValueError(", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]}")
     return plain
 
@@ -171,7 +177,8 @@ class JobOptions:
     """What a user may say about a job beside its functions and inputs. None: by default."""
 
     mapper: Any = option(
-        "mapper: a function's name, file.py:function, or file.py with a function mapper",
+        "mapper: file.py with a function mapper, or file.py:function; or a program that reads "
+        "lines and writes key TAB value: ./map.sh, 'awk -f words.awk'",
         flags=("--map",),
         metavar="F",
         doors=(MAGIC, CLI),
@@ -208,7 +215,9 @@ class JobOptions:
         parse=parse_count,
     )
     format: str = option(
-        "of input files: auto (by name), lines, csv, csv:text (all columns str), jsonl or parquet",
+        "of input files: auto (by name), lines, csv, jsonl, parquet, whole (bytes), fixed:N "
+        "(records of N bytes); csv:text (all columns str), csv:sep=|,quote=none,noheader; what is "
+        "compressed (gz, bz2, xz, zst) is read as if it were not",
         default="auto",
         metavar="FORMAT",
         parse=parse_format,
@@ -225,7 +234,8 @@ class JobOptions:
     )
     sort_values: bool = option("sort the values of each group (secondary sort)", default=False)
     output: str | None = option(
-        "one sorted file, ending .csv .jsonl .parquet or .txt; or a directory of part-00000 ...",
+        "one sorted file, ending .csv .jsonl .parquet or .txt; or a directory of part-00000 ...; "
+        "here, or at a URL (s3:// ...)",
         metavar="PATH",
     )
     output_format: str | None = option(
@@ -277,6 +287,21 @@ class JobOptions:
         parse=parse_bytes,
     )
 
+    file: Any = option(
+        "a file that every task finds in its current directory; PATH#NAME: by that name",
+        metavar="PATH",
+        many=True,
+    )
+    define: Any = option(
+        "a setting of Hadoop Streaming, e.g. stream.num.map.output.key.fields=2",
+        flags=("-D",),
+        metavar="NAME=VALUE",
+        many=True,
+    )
+    cmdenv: Any = option(
+        "an environment variable of the job's programs", metavar="NAME=VALUE", many=True
+    )
+
     @classmethod
     def from_keywords(cls, given: Mapping[str, Any], door: str = API) -> JobOptions:
         """Make options of keyword arguments; what is not given comes from ``MRKERNEL_*``.
@@ -305,6 +330,8 @@ class JobOptions:
 def _checked(value: Any, details: Mapping[str, Any], said: str) -> Any:
     if value is None:
         return None
+    if details["many"]:
+        return [value] if isinstance(value, (str, os.PathLike)) else list(value)
     if details["metavar"] is None:
         try:
             return parse_switch(value) if isinstance(value, str) else bool(value)
@@ -333,6 +360,7 @@ def add_options(parser: argparse.ArgumentParser, door: str) -> None:
         if details["metavar"] is None:
             parser.add_argument(*flags, action="store_true", **common)
         else:
+            common["action"] = "append" if details["many"] else "store"
             parser.add_argument(*flags, metavar=details["metavar"], **common)
 
 

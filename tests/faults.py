@@ -99,8 +99,7 @@ ROWS: dict[int, Row] = {
     40: Row("mapper that is not deterministic", "that it is not, instead of a wrong answer"),
     41: Row(
         "truncated or damaged gzip",
-        "the file by name: decompress it first",
-        "where it ends: comes with compressed input",
+        "the file by name, and the place after which nothing can be read",
     ),
     42: Row("input changed or vanished in mid-job", "the file by name"),
     43: Row("odd bytes: encoding, BOM, NUL, CR, no last line end", "file and offset of the byte"),

@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("monitor",),
     ("job",),
     ("data",),
-    ("config", "errors", "ids"),
+    ("config", "errors", "ids", "logs"),
 )
 
 #: Neighbours of one layer know nothing of each other, but for these: (who imports, what).
@@ -46,6 +46,8 @@ ENTRY_POINTS = {"mrkernel", "mrkernel.submit"}
 OF_THE_FACADE = {"__version__"}
 
 PURE = (
+    "manager/admission.py",
+    "manager/budget.py",
     "manager/events.py",
     "manager/instructions.py",
     "manager/transitions.py",
@@ -53,6 +55,7 @@ PURE = (
     "manager/policy.py",
     "manager/records.py",
     "manager/books.py",
+    "manager/chains.py",
     "manager/gathering.py",
     "manager/loads.py",
     "manager/invariants.py",
@@ -88,6 +91,7 @@ PURE = (
     "shuffle/tuple_column.py",
     "shuffle/growing.py",
     "shuffle/collector.py",
+    "shuffle/pairs.py",
     "shuffle/pickling.py",
     "shuffle/assembly.py",
     "shuffle/order.py",
@@ -99,6 +103,10 @@ PURE = (
     "shuffle/fold_block.py",
     "shuffle/fold_groups.py",
     "shuffle/fold_moments.py",
+    "shuffle/field_partition.py",
+    "shuffle/line_pairs.py",
+    "shuffle/line_writer.py",
+    "shuffle/rest_column.py",
     "protocol/messages.py",
     "protocol/framing.py",
     "protocol/handshake.py",
@@ -126,6 +134,7 @@ PURE = (
     "job/suggest.py",
     "job/captures.py",
     "job/plan.py",
+    "job/program.py",
     "job/projection.py",
     "job/spec.py",
     "data/arrays.py",
@@ -134,6 +143,7 @@ PURE = (
     "data/row_shape.py",
     "data/splits.py",
     "data/schemas.py",
+    "data/csv_dialect.py",
     "data/csv_types.py",
     "data/pickles.py",
 )

@@ -35,6 +35,7 @@ PROMISED = {
     *("batch", "sample", "output_format", "columns"),
     *("errors", "sort_values", "output", "overwrite", "into", "name", "background", "quiet", "on"),
     *("attempts", "timeout", "slot_memory", "on_error", "no_backup"),
+    *("file", "define", "cmdenv"),
 }
 
 

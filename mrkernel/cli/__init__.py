@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import logging
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from typing import NoReturn
 
 from mrkernel import __version__
 from mrkernel.errors import JobSpecError, MRKernelError, OutputExistsError, TaskFailedError
+from mrkernel.logs import FILE, LEVEL, LEVELS, set_up
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -51,19 +51,35 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     for module in (demo, submit, serve, watch, clients, journal, debug):
         module.add_commands(commands)
+    for each in (parser, *commands.choices.values()):
+        _add_log_options(each)
     return parser
+
+
+def _add_log_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("log")
+    group.add_argument(
+        "--log-level",
+        metavar="LEVEL",
+        default=argparse.SUPPRESS,
+        help=f"{', '.join(LEVELS)}; default: ${LEVEL}, else warning, and info in the file",
+    )
+    group.add_argument(
+        "--log-file",
+        metavar="PATH",
+        default=argparse.SUPPRESS,
+        help="besides standard error: one JSON object a line; {process} and {pid} in PATH make one "
+        f"for each process; default: ${FILE}",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    logging.basicConfig(
-        level=os.environ.get("MRKERNEL_LOG_LEVEL", "WARNING").upper(),
-        format="%(name)s: %(message)s",
-    )
     parser = make_parser()
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
         namespace.parser.refuse(unknown[0])
+    _begin_log(namespace)
     try:
         status: int = namespace.call(namespace)
     except KeyboardInterrupt:
@@ -85,6 +101,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return status
+
+
+def _begin_log(namespace: argparse.Namespace) -> None:
+    level, file = getattr(namespace, "log_level", None), getattr(namespace, "log_file", None)
+    try:
+        set_up(namespace.parser.prog.rpartition(" ")[2], level, file)
+    except ValueError as error:
+        namespace.parser.error(f"--log-level {error}")
+    except OSError as error:
+        namespace.parser.error(f"--log-file {error.filename} cannot be written: {error.strerror}")
 
 
 def _complain(sentence: str) -> None:

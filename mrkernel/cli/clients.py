@@ -1,10 +1,11 @@
-"""``mrkernel jobs | workers | cancel | logs | forget``: talking to a running manager."""
+"""``mrkernel jobs | workers | cancel | logs | fetch | forget``: what a manager is asked."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from mrkernel.errors import JobSpecError
@@ -18,11 +19,16 @@ def add_commands(commands: Any) -> None:
         ("workers", show_workers, "list its workers", False),
         ("cancel", cancel, "stop a job everywhere", True),
         ("logs", show_logs, "print what a job's tasks printed", True),
+        ("fetch", fetch, "write the result of a job, when it is done, to a place of yours", True),
         ("forget", forget, "delete all that the cluster holds of an ended job", True),
     ):
         parser = commands.add_parser(name, help=help_text)
         if has_job:
             parser.add_argument("job", metavar="ID")
+        if call is show_logs:
+            parser.add_argument("task", metavar="TASK", nargs="?", help="only of this, e.g. map-3")
+        if call is fetch:
+            _add_output(parser)
         parser.add_argument(
             "--on", metavar="NAME", help="a manager: host:port, or its name; default: my only one"
         )
@@ -78,20 +84,65 @@ def cancel(arguments: argparse.Namespace) -> int:
 
 
 def show_logs(arguments: argparse.Namespace) -> int:
-    """Print what the tasks of a job printed, as far as the manager keeps it."""
-
-    def show(task: str, worker: str, text: str, dropped: int) -> None:
-        for line in text.splitlines():
-            print(f"{task} on {worker} | {line}")  # noqa: T201
-        if dropped:
-            print(f"{task} on {worker} | … {dropped:,} more characters were dropped")  # noqa: T201
-
+    """Print what the tasks of a job printed, attempt by attempt, as their workers keep it."""
+    job, out = arguments.job, sys.stdout
     client = _connect(arguments)
     try:
-        client.attach(arguments.job, show)
-        client.look("cluster")  # what was kept has come before the answer
+        with client.logs(job) as logs:
+            found = logs.find(arguments.task)
+            for log in found:
+                again = f", attempt {log.attempt}" if log.attempt > 1 else ""
+                for line in _lines(log.pieces()):
+                    out.write(f"{log.task}{again} on {log.worker} | {line}\n")
+            missing = logs.missing
     finally:
         client.close()
+    for sentence in missing:
+        sys.stderr.write(f"mrkernel: {sentence}\n")
+    if not found and not missing:
+        who = f"{arguments.task} of {job}" if arguments.task else job
+        sys.stderr.write(f"mrkernel: {who} printed nothing\n")
+    return 1 if missing else 0
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
+    """Cut a log into lines, whatever bytes are in it."""
+    held = b""
+    for piece in pieces:
+        *lines, held = (held + piece).split(b"\n")
+        yield from (line.decode("utf-8", "replace") for line in lines)
+    if held:
+        yield held.decode("utf-8", "replace")
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", metavar="PATH", help="as --output of `mrkernel submit`")
+    parser.add_argument("--overwrite", action="store_true", help="replace what we wrote there")
+    parser.add_argument("--output-format", metavar="FORMAT", help="text, jsonl, csv or parquet")
+    parser.add_argument("--columns", metavar="A,B,C", help="their names")
+
+
+def fetch(arguments: argparse.Namespace) -> int:
+    """Wait for a job and write its result."""
+    from mrkernel.config import parse_output_format
+
+    form = arguments.output_format
+    try:
+        form = None if form is None else parse_output_format(form)
+    except ValueError as error:
+        raise JobSpecError(f"--output-format {form}: write {error}") from None
+    client = _connect(arguments)
+    try:
+        result = client.attach(arguments.job).result()
+        result.save(
+            arguments.output,
+            overwrite=arguments.overwrite,
+            output_format=form,
+            columns=arguments.columns,
+        )
+    finally:
+        client.close()
+    print(f"{len(result):,} pairs in {arguments.output}")  # noqa: T201
     return 0
 
 

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrkernel.config import parse_bytes
 from mrkernel.errors import ClusterError, JobSpecError, SecurityError
 from mrkernel.monitor.quantities import names_text, plural
 
@@ -58,6 +59,11 @@ def add_commands(commands: Any) -> None:
         "--missed", type=int, default=5, metavar="N",
         help="heartbeats after which a silent worker counts as dead; default 5",
     )  # fmt: skip
+    manager.add_argument(
+        "--keep", type=_bytes, metavar="BYTES",
+        help="of the results of all jobs; when there are more, the oldest that no client holds are "
+        "deleted, which is said before and when it happens; default 10G",
+    )  # fmt: skip
     manager.set_defaults(call=run_manager, parser=manager)
     worker = commands.add_parser("worker", help="run tasks for a manager of yours")
     worker.add_argument("--manager-host", default="127.0.0.1", metavar="H")
@@ -76,6 +82,13 @@ def _seconds(text: str) -> float:
     if not 0.05 <= seconds <= 3600:
         raise argparse.ArgumentTypeError(f"{text!r}: write seconds, from 0.05 to 3600")
     return seconds
+
+
+def _bytes(text: str) -> int:
+    try:
+        return parse_bytes(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: write {error}") from None
 
 
 def _port(text: str) -> int:
@@ -99,6 +112,7 @@ def _check_loopback(host: str, what: str) -> None:
 
 def run_manager(arguments: argparse.Namespace) -> int:
     """Serve until interrupted."""
+    from mrkernel.manager.budget import BUDGET
     from mrkernel.manager.state_directory import StateDirectory
     from mrkernel.manager.workers import Liveness
     from mrkernel.security.token import make_id
@@ -109,6 +123,7 @@ def run_manager(arguments: argparse.Namespace) -> int:
             f"--missed {arguments.missed}: after 2 a worker is suspect; write 3 or more"
         )
     liveness = Liveness.of(arguments.beat, arguments.missed, LEASE_S)
+    keep = BUDGET if arguments.keep is None else arguments.keep
     name = make_id()
     state: Path | None = arguments.state
     if state is None:
@@ -134,7 +149,7 @@ def run_manager(arguments: argparse.Namespace) -> int:
             f"{state} cannot be the state directory: {error.strerror}; give another --state"
         ) from error
     with directory:
-        return asyncio.run(_manage(directory, listener, web, liveness, fleeting=fleeting))
+        return asyncio.run(_manage(directory, listener, web, liveness, keep, fleeting=fleeting))
 
 
 def state_root() -> Path:
@@ -174,6 +189,7 @@ async def _manage(
     listener: socket.socket,
     web: socket.socket | None,
     liveness: Liveness,
+    keep: int,
     *,
     fleeting: bool,
 ) -> int:
@@ -214,7 +230,9 @@ async def _manage(
             _say(f"took up {plural(server.taken_up, 'job')} from its journal")
 
     try:
-        server = await manage(directory, listener, stop, liveness=liveness, web=web, ready=ready)
+        server = await manage(
+            directory, listener, stop, liveness=liveness, keep=keep, web=web, ready=ready
+        )
     finally:
         if path is not None:
             path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from mrkernel.cli.hadoop import add_hadoop_spellings, take_hadoop_spellings
 from mrkernel.config import CLI, JobOptions, add_options
 from mrkernel.engines.base import Engine
 from mrkernel.engines.follow import PrintedLines, follow, say_notes
@@ -19,6 +20,9 @@ examples:
   mrkernel submit --input 'logs/*.txt' --map words.py:mapper --reduce sum --combine sum
   mrkernel submit years.csv --map years.py --reduce stats --output years-stats.csv
   mrkernel submit big.txt --map lines.py --reduce list --partitioner range --output sorted
+  mrkernel submit --input texts --output out --mapper ./wc_map.sh --reducer ./wc_reduce.sh
+  mrkernel submit -input texts -output out -mapper map.py -reducer reduce.py -file map.py \
+      -file reduce.py -numReduceTasks 3 -D stream.num.map.output.key.fields=2
 
 Without --output the pairs are printed: key TAB value, one pair a line.
 exit status: 0 done, 1 the job failed, 2 wrong usage, 130 interrupted
@@ -28,11 +32,17 @@ exit status: 0 done, 1 the job failed, 2 wrong usage, 130 interrupted
 def add_commands(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser("submit", help="run a job and wait for it", epilog=EPILOG)
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="file, glob or directory")
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="file, glob or directory; NAME=PATH: a mapper(source, record) gets the name",
+    )
     parser.add_argument(
         "--input", action="append", default=[], metavar="INPUT", help="the same; may be repeated"
     )
     add_options(parser, CLI)
+    add_hadoop_spellings(parser)
     parser.set_defaults(call=run_submit, parser=parser)
 
 
@@ -49,6 +59,7 @@ def run_submit(arguments: argparse.Namespace) -> int:
         for field in fields(JobOptions)
         if hasattr(arguments, field.name)
     }
+    take_hadoop_spellings(arguments, given)
     options = JobOptions.from_keywords(given, CLI)
     inputs = [*arguments.input, *arguments.inputs]
     if not inputs:
@@ -57,13 +68,14 @@ def run_submit(arguments: argparse.Namespace) -> int:
         raise JobSpecError(
             "the job has no mapper: add --map mapper.py, a file with a function mapper"
         )
-    mapper = load_function(options.mapper, "mapper")
-    reducer = load_function(options.reducer, "reducer")
+    files = options.file or ()
+    mapper = load_function(options.mapper, "mapper", files)
+    reducer = load_function(options.reducer, "reducer", files)
     changed = {
-        "combiner": load_function(options.combiner, "combiner"),
+        "combiner": load_function(options.combiner, "combiner", files),
         "partitioner": options.partitioner
         if options.partitioner == RANGE
-        else load_function(options.partitioner, "partitioner"),
+        else load_function(options.partitioner, "partitioner", files),
     }
     options = JobOptions.from_keywords({**given, **changed}, CLI)
 

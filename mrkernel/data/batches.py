@@ -23,6 +23,11 @@ class Unreadable(NamedTuple):
     reason: str  #: why it is no record: "not JSON, character 7 (…)"
 
 
+def called_with(mark: Any, record: Any) -> tuple[Any, Any]:
+    """What a mapper of two parameters gets for a record; see ``Batch.mark``."""
+    return record if mark is None else (mark, record)
+
+
 class Batch:
     """Records read together, and where each came from.
 
@@ -49,6 +54,13 @@ class Batch:
         """
         raise NotImplementedError
 
+    def again(self) -> Batch | None:
+        """A batch of the same records that shares nothing a mapper can change; None: there is none.
+
+        To be asked for before the records are.
+        """
+        return None
+
     def key(self, index: int) -> Key:
         """The key of record ``index`` of this batch: (path, byte offset) or (name, index)."""
         return self.keys()[index]
@@ -61,6 +73,14 @@ class Batch:
 
     def _all_keys(self) -> list[Key]:
         raise NotImplementedError
+
+    def arguments(self, start: int, stop: int) -> tuple[list[Any], list[Any]]:
+        """What a mapper of two parameters gets for the records ``start`` to ``stop`` (excluded)."""
+        return self.keys()[start:stop], self.records[start:stop]
+
+    def mark(self, index: int) -> Any:
+        """The first of these two for record ``index``; None: the record is a pair, and both."""
+        return self.key(index)
 
     def where(self, index: int) -> str:
         """The place of record ``index`` for people: ``data/a.txt, byte 1234``."""
@@ -130,16 +150,27 @@ class ItemBatch(Batch):
 
 
 class KeyedBatch(Batch):
-    """Records that were read before, from anywhere, with the keys they had then."""
+    """Records that were read before, from anywhere, with the marks they had then."""
 
-    __slots__ = ("_given",)
+    __slots__ = ("_given", "_marks")
 
     def __init__(self, given: list[tuple[str, bytes]], nbytes: int) -> None:
-        """``given`` has of each its place for people, and a pickled (key, record)."""
+        """``given`` has of each its place for people, and a pickled (mark, record)."""
         loaded = [pickles.loads(data) for _, data in given]
         super().__init__([record for _, record in loaded], nbytes)
-        self._keys = [key for key, _ in loaded]
+        self._marks = [mark for mark, _ in loaded]
         self._given = given
+
+    def _all_keys(self) -> list[Key]:
+        places = enumerate(zip(self._marks, self._given, strict=True))
+        return [mark if type(mark) is tuple else (at, n) for n, (mark, (at, _)) in places]
+
+    def arguments(self, start: int, stop: int) -> tuple[list[Any], list[Any]]:
+        given = list(map(called_with, self._marks[start:stop], self.records[start:stop]))
+        return [first for first, _ in given], [second for _, second in given]
+
+    def mark(self, index: int) -> Any:
+        return self._marks[index]
 
     def anew(self, start: int, stop: int) -> list[Any]:
         return [pickles.loads(data)[1] for _, data in self._given[start:stop]]
@@ -150,6 +181,24 @@ class KeyedBatch(Batch):
     def table(self) -> Any:
         """As of items from memory."""
         return table_of_items(self.records, self.where(0), self.key(0)[0])
+
+
+class PairBatch(ItemBatch):
+    """Pairs that another job gave; a mapper of two parameters gets key and value."""
+
+    __slots__ = ()
+
+    def arguments(self, start: int, stop: int) -> tuple[list[Any], list[Any]]:
+        pairs = self.records[start:stop]
+        return [key for key, _ in pairs], [value for _, value in pairs]
+
+    def mark(self, index: int) -> Any:
+        return None
+
+    def table(self) -> Any:
+        """The pairs as a table of two columns, ``key`` and ``value``."""
+        columns = [{"key": key, "value": value} for key, value in self.records]
+        return table_of_items(columns, self.where(0), self.name)
 
 
 class LineBatch(Batch):
@@ -169,6 +218,12 @@ class LineBatch(Batch):
         self._base = base
         self._text = text
         self._encoding = encoding
+
+    @property
+    def raw(self) -> memoryview | bytes:
+        """The bytes the lines were cut from, line ends and all."""
+        text = self._text
+        return text if isinstance(text, memoryview) else text.encode(self._encoding, "replace")
 
     def anew(self, start: int, stop: int) -> list[Any]:
         return self.records[start:stop]  # str, or bytes: nobody changes them
@@ -225,6 +280,9 @@ class TableBatch(Batch):
         self.records = rows(self._table)
         return self.records
 
+    def again(self) -> Batch:
+        return TableBatch(self._table, self._name, self._first, self.nbytes, self._unit)
+
     def __len__(self) -> int:
         size: int = self._table.num_rows
         return size
@@ -245,6 +303,62 @@ class TableBatch(Batch):
 
     def table(self) -> Any:
         return self._table
+
+
+class TaggedBatch(Batch):
+    """Records of an input that the user gave a name; a mapper of two parameters gets that first."""
+
+    __slots__ = ("_batch", "_source")
+
+    def __init__(self, batch: Batch, source: str) -> None:
+        # Not super(): it would ask for records, which a batch mapper has no use for.
+        self.nbytes = batch.nbytes
+        self._keys = None
+        self._batch = batch
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "records":
+            raise AttributeError(name)
+        self.records = self._batch.records
+        return self.records
+
+    def again(self) -> Batch | None:
+        batch = self._batch.again()
+        return None if batch is None else TaggedBatch(batch, self._source)
+
+    def anew(self, start: int, stop: int) -> list[Any]:
+        return self._batch.anew(start, stop)
+
+    def key(self, index: int) -> Key:
+        return self._batch.key(index)
+
+    def _all_keys(self) -> list[Key]:
+        return self._batch.keys()
+
+    def arguments(self, start: int, stop: int) -> tuple[list[Any], list[Any]]:
+        records = self.records[start:stop]
+        return [self._source] * len(records), records
+
+    def mark(self, index: int) -> Any:
+        return self._source
+
+    def where(self, index: int) -> str:
+        return self._batch.where(index)
+
+    def near(self, index: int) -> str:
+        return self._batch.near(index)
+
+    def table(self) -> Any:
+        return self._batch.table()
+
+
+def tagged(batches: Iterator[Batch], source: str) -> Iterator[Batch]:
+    """Tag records with the name that the user gave their input; "": none, and they stay as is."""
+    return (TaggedBatch(batch, source) for batch in batches) if source else batches
 
 
 class RecordReader:

@@ -7,7 +7,6 @@ value which does not fit them later is an error that names its place (``csv_read
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import re
 from collections.abc import Sequence
@@ -15,7 +14,12 @@ from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
+from msgspec.structs import replace
+
+from mrkernel.data.compression import unpacked_name
+from mrkernel.data.csv_dialect import CsvDialect
 from mrkernel.data.csv_records import (
+    Marks,
     Read,
     first_end,
     guess_start,
@@ -91,13 +95,16 @@ class CsvSource:
         return len(text.encode(self.original, "replace"))
 
 
-def read_header(read: Read, codec: str, path: str, delimiter: str) -> tuple[list[str], int, str]:
+def read_header(
+    read: Read, codec: str, path: str, dialect: CsvDialect
+) -> tuple[list[str], int, str]:
     """Read the names of the columns from the first line that is not blank.
 
     Args:
-        delimiter: "" to choose the one that is there, of comma, semicolon and tab.
+        dialect: without a delimiter, the one that is there is chosen, of comma, semicolon and tab.
 
-    Returns: the names ([]: the file is empty), the byte after the header, and the delimiter.
+    Returns: the names ([]: the file is empty; ``c1 c2 ...`` where it has none), the byte after
+        the header, and the delimiter.
 
     Raises: InputError: two names are equal, or it never ends.
     """
@@ -107,13 +114,16 @@ def read_header(read: Read, codec: str, path: str, delimiter: str) -> tuple[list
         ends = len(data) < size
         at = len(BOM) if codec == "utf-8" and data.startswith(BOM) else 0
         while at < len(data):
-            chosen = delimiter or _delimiter(data, at)
+            chosen = dialect.delimiter or _delimiter(data, at)
+            marks = Marks.of(chosen, dialect.quote)
             rest = data[at:]
-            stop = first_end(rest, turns(rest, ord(chosen)), 0) or (len(rest) if ends else 0)
+            stop = first_end(rest, turns(rest, marks), 0) or (len(rest) if ends else 0)
             if not stop:
                 break
             with long_fields():
-                rows = list(read_rows(rest[:stop].decode(codec, "replace"), chosen))
+                rows = list(read_rows(rest[:stop].decode(codec, "replace"), marks))
+            if rows and not dialect.header:
+                return [f"c{n}" for n in range(1, len(rows[0][1]) + 1)], at, chosen
             if rows:
                 _check_names(rows[0][1], path)
                 if len(rows) > 1:  # the header ends in \r only
@@ -121,7 +131,7 @@ def read_header(read: Read, codec: str, path: str, delimiter: str) -> tuple[list
                 return rows[0][1], at + stop, chosen
             at += stop
         if ends:
-            return [], len(data), delimiter or ","
+            return [], len(data), dialect.delimiter or ","
         size *= 16
         if size > _HEADER_LIMIT:
             raise InputError(
@@ -130,6 +140,10 @@ def read_header(read: Read, codec: str, path: str, delimiter: str) -> tuple[list
                 path,
                 0,
             )
+
+
+def _is_tsv(path: str) -> bool:
+    return unpacked_name(path).lower().endswith(".tsv")
 
 
 def _delimiter(data: bytes, at: int) -> str:
@@ -144,7 +158,7 @@ def _check_names(names: Sequence[str], path: str) -> None:
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(
             f"{path} has two columns called {twice!r}: rename one; if its first line is no header, "
-            "read it with --format lines",
+            "pass --format csv:noheader",
             path,
             0,
         )
@@ -155,6 +169,8 @@ def check_header(names: Sequence[str], schema: CsvSchema, path: str) -> None:
 
     Raises: InputError: it has others.
     """
+    if not schema.header:
+        return  # each record is looked at
     if set(names) != set(schema.names):
         raise InputError(
             f"{path} has the columns {listed(names)}, but {PurePath(schema.origin).name} has "
@@ -165,58 +181,61 @@ def check_header(names: Sequence[str], schema: CsvSchema, path: str) -> None:
         )
 
 
-def plan_csv(splits: Sequence[FileSplit], *, encoding: str, errors: str, text: bool) -> CsvSchema:
+def plan_csv(
+    splits: Sequence[FileSplit], *, encoding: str, errors: str, dialect: CsvDialect
+) -> CsvSchema:
     """Tell names and types of the columns of an input.
 
     Args:
         splits: each a whole file, not empty; at least one.
         errors: what to do with undecodable bytes.
-        text: no types are told: all columns are ``str``.
+        dialect: how they are written, as far as that was said.
 
     Raises: InputError: a header differs from the first one's or has a name twice, or a file cannot
         be read.
     """
     schema: CsvSchema | None = None
     checked = evenly(splits, _CHECKED_FILES)
-    sampled = set() if text else {split.path for split in evenly(splits, _SAMPLED_FILES)}
+    sampled = set() if dialect.text else {split.path for split in evenly(splits, _SAMPLED_FILES)}
     piece = SAMPLE // (3 * max(1, len(sampled)))
     columns: list[list[str]] = []
     for split in checked:
         with open_file(split) as file:
             source = CsvSource(file, encoding, errors)
-            named = (
-                schema.delimiter if schema else "\t" if split.path.lower().endswith(".tsv") else ""
-            )
-            names, end, delimiter = read_header(source.read, source.codec, split.path, named)
+            if schema is None and not dialect.delimiter and _is_tsv(split.path):
+                dialect = replace(dialect, delimiter="\t")
+            names, end, delimiter = read_header(source.read, source.codec, split.path, dialect)
             if not names:
                 continue
             if schema is None:
                 types = ("str",) * len(names)
-                schema = CsvSchema(tuple(names), types, delimiter, split.path)
+                dialect = replace(dialect, delimiter=delimiter)
+                schema = CsvSchema(
+                    tuple(names), types, delimiter, split.path, dialect.quote, dialect.header
+                )
                 columns = [[] for _ in names]
             check_header(names, schema, split.path)
             if split.path in sampled:
-                found = list(
-                    zip(*_sample(source, split, names, end, delimiter, piece), strict=True)
-                )
+                found = list(zip(*_sample(source, split, names, end, schema, piece), strict=True))
                 for name, column in zip(schema.names, columns, strict=True):
                     column.extend(found[names.index(name)] if found else ())
     if schema is None:
-        return CsvSchema((), (), ",", splits[0].path)
-    if text:
+        return CsvSchema((), (), ",", splits[0].path, dialect.quote, dialect.header)
+    if dialect.text:
         return schema
-    types = tuple(map(type_of, columns))
-    return CsvSchema(schema.names, types, schema.delimiter, schema.origin)
+    return replace(schema, types=tuple(map(type_of, columns)))
 
 
 def header_note(schema: CsvSchema) -> str:
     """What to tell the user when the header looks like data, which nobody can know; else ""."""
     numbers = ("int", "float")
     columns = zip(schema.names, schema.types, strict=True)
-    if any(kind in numbers and type_of([name]) in numbers for name, kind in columns):
+    if schema.header and any(
+        kind in numbers and type_of([name]) in numbers for name, kind in columns
+    ):
         return (
             f"the first line of {PurePath(schema.origin).name} ({listed(schema.names)}) was read "
-            "as its header: if it is data, pass --format lines"
+            "as its header: if it is data, pass --format csv:noheader"
         )
     return ""
 
@@ -229,26 +248,24 @@ def evenly(items: Sequence[Any], most: int) -> Sequence[Any]:
 
 
 def _sample(
-    source: CsvSource, split: FileSplit, names: list[str], end: int, delimiter: str, piece: int
+    source: CsvSource, split: FileSplit, names: list[str], end: int, schema: CsvSchema, piece: int
 ) -> list[list[str]]:
     """Some records of a file: of its beginning, and, if it is long, of its middle and its end."""
-    mark = ord(delimiter)
+    marks = Marks.of(schema.delimiter, schema.quote)
 
     def records(at: int, size: int) -> list[list[str]]:
         data = source.read(at, size)
         if len(data) == size:
-            data = data[: last_end(data, turns(data, mark))]
+            data = data[: last_end(data, turns(data, marks))]
         text = io.StringIO(data.decode(source.codec, "replace"), newline="")
-        return [row for row in csv.reader(text, delimiter=delimiter) if len(row) == len(names)]
+        return [row for row in marks.reader(text) if len(row) == len(names)]
 
     with long_fields():
-        if source.original or split.size - end <= 3 * piece:
+        if source.original or split.compression or split.size - end <= 3 * piece:
             return records(end, 3 * piece + 1)
         starts = [end]
     for place in ((end + split.size - piece) // 2, split.size - piece):
-        start = guess_start(
-            source.read, place, delimiter=mark, fields=len(names), limit=_HEADER_LIMIT
-        )
+        start = guess_start(source.read, place, marks=marks, fields=len(names), limit=_HEADER_LIMIT)
         if start is not None:
             starts.append(start)
     with long_fields():

@@ -14,8 +14,10 @@ from itertools import accumulate, chain, repeat
 from typing import Any
 
 from mrkernel.data.batches import Batch, Key
+from mrkernel.data.csv_dialect import CsvDialect
 from mrkernel.data.csv_files import CsvSource, check_header, read_header
 from mrkernel.data.csv_records import (
+    Marks,
     cut_records,
     guess_start,
     is_near,
@@ -27,16 +29,22 @@ from mrkernel.data.csv_records import (
 )
 from mrkernel.data.csv_types import FALSE, NULLS, TRUE, MisfitError, values_of
 from mrkernel.data.schemas import CsvSchema
-from mrkernel.data.splits import FileSplit
+from mrkernel.data.splits import ENDLESS, FileSplit
 from mrkernel.data.tables import array_of, dicts, rows
-from mrkernel.data.text_files import BOM, check_unchanged, no_such_errors, open_file, undecodable
+from mrkernel.data.text_files import (
+    BOM,
+    check_unchanged,
+    no_such_errors,
+    open_file,
+    undecodable,
+    weighed,
+)
 from mrkernel.errors import InputError
 
 #: Up to so many bytes ``csv`` is as fast as Arrow.
 _SMALL = 4 << 10
 #: Importing Arrow takes as long as ``csv`` needs for so many bytes of a split.
 WORTH_ARROW = 64 << 10
-_END = 1 << 62
 
 
 class CsvBatch(Batch):
@@ -62,6 +70,9 @@ class CsvBatch(Batch):
         else:
             self.records = dicts(self._place.columns.names, self._columns)
         return self.records
+
+    def again(self) -> CsvBatch:
+        return CsvBatch(self._place, self._columns, self._table)
 
     def __len__(self) -> int:
         return self._size
@@ -97,8 +108,9 @@ class _Columns:
 
     def __init__(self, schema: CsvSchema, header: list[str], chosen: tuple[str, ...]) -> None:
         types = dict(zip(schema.names, schema.types, strict=True))
-        self.delimiter = schema.delimiter
+        self.marks = Marks.of(schema.delimiter, schema.quote)
         self.header = header
+        self.told_by = "its header" if schema.header else "the first record of the input"
         self.names = chosen
         self.types = tuple(types[name] for name in chosen)
         self.places = [header.index(name) for name in chosen]
@@ -108,7 +120,7 @@ class _Columns:
 
         Raises: pyarrow.ArrowInvalid: something is wrong with them, or with us.
         """
-        options = _options(tuple(self.header), self.delimiter, self.names, self.types, quoted)
+        options = _options(tuple(self.header), self.marks, self.names, self.types, quoted)
         import pyarrow as pa
         import pyarrow._csv as arrow_csv
 
@@ -160,7 +172,7 @@ def _hexadecimal(data: bytes) -> bool:
 @lru_cache(maxsize=16)
 def _options(
     header: tuple[str, ...],
-    delimiter: str,
+    marks: Marks,
     names: tuple[str, ...],
     types: tuple[str, ...],
     quoted: bool,
@@ -169,7 +181,11 @@ def _options(
 
     return (
         arrow_csv.ReadOptions(column_names=list(header), use_threads=False),
-        arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quoted),
+        arrow_csv.ParseOptions(
+            delimiter=chr(marks.delimiter),
+            quote_char=False if marks.quote is None else chr(marks.quote),
+            newlines_in_values=quoted,
+        ),
         arrow_csv.ConvertOptions(
             column_types={n: _arrow_type(kind) for n, kind in zip(names, types, strict=True)},
             include_columns=list(names),
@@ -281,13 +297,13 @@ class _Place:
         columns = self.columns
         width = len(columns.header)
         with long_fields():
-            found = [row for _, row in read_rows(self._text(), columns.delimiter)]
+            found = [row for _, row in read_rows(self._text(), columns.marks)]
         if set(map(len, found)) - {width}:
             index = next(i for i, row in enumerate(found) if len(row) != width)
             at, has = self._offset(index), len(found[index])
             raise InputError(
-                f"{self.path} has {has} field{'s' * (has > 1)} at byte {at}, but its header has "
-                f"{width}: repair that line, or read the file with --format lines",
+                f"{self.path} has {has} field{'s' * (has > 1)} at byte {at}, but {columns.told_by} "
+                f"has {width}: repair that line, or read the file with --format lines",
                 self.path,
                 at,
             )
@@ -322,7 +338,7 @@ class _Place:
 
     def offsets(self) -> list[int]:
         """Where in the file each record begins (bytes)."""
-        begins = record_starts(self._data, self.columns.delimiter, quoted=self._quoted)
+        begins = record_starts(self._data, self.columns.marks, quoted=self._quoted)
         if not self._source.original:
             return [self._at + begin for begin in begins]
         pieces = map(self._data.__getitem__, map(slice, chain((0,), begins), begins))
@@ -356,11 +372,15 @@ def read_csv(
     chosen = schema.chosen(columns)
     with open_file(split) as file:
         source = CsvSource(file, encoding, errors)
-        header, header_end, _ = read_header(source.read, source.codec, split.path, schema.delimiter)
+        dialect = CsvDialect(schema.delimiter, schema.quote, schema.header)
+        header, header_end, _ = read_header(source.read, source.codec, split.path, dialect)
         if header:
             check_header(header, schema, split.path)
+            if not schema.header:
+                header = list(schema.names)
             yield from _batches(
                 split,
+                file,
                 _Columns(schema, header, chosen),
                 source,
                 header_end,
@@ -374,6 +394,7 @@ def read_csv(
 
 def _batches(
     split: FileSplit,
+    file: Any,
     columns: _Columns,
     source: CsvSource,
     header_end: int,
@@ -382,7 +403,7 @@ def _batches(
     block: int,
     small: bool,
 ) -> Iterator[CsvBatch]:
-    mark = ord(columns.delimiter)
+    marks = columns.marks
     fields = len(columns.header)
     path = split.path
 
@@ -393,7 +414,7 @@ def _batches(
             source.read,
             place,
             header_end,
-            delimiter=mark,
+            marks=marks,
             fields=fields,
             limit=limit,
             path=path,
@@ -404,18 +425,19 @@ def _batches(
         raise InputError(
             f"{path} cannot be split in {source.original}: leave out --split-size", path
         )
-    end = _END if source.original else split.end
+    end = ENDLESS if source.original else split.stop
     at, certain = start_at(split.start)
     in_file = at
     if source.original:
         in_file = source.base + source.length(source.read(0, at))
-    blocks = cut_records(source.read, at, end, delimiter=mark, block=block, limit=limit, path=path)
+    blocks = cut_records(source.read, at, end, marks=marks, block=block, limit=limit, path=path)
     try:
         for next_at, data, quotes in blocks:
             at = next_at
             if data:
                 place = _Place(path, in_file, data, len(quotes) > 0, columns, source, errors)
                 batch = place.batch(small)
+                batch.nbytes = weighed(file, batch.nbytes)
                 if len(batch):
                     yield batch
                 in_file += source.length(data)
@@ -426,7 +448,7 @@ def _batches(
         raise
     if end < split.size and not is_near(header_end, end):
         # Who reads from there on cannot see what is before: we can.
-        guess = guess_start(source.read, end, delimiter=mark, fields=fields, limit=limit)
+        guess = guess_start(source.read, end, marks=marks, fields=fields, limit=limit)
         if guess is not None and guess != at:
             raise wrong_guess(path, end)
 

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from io import StringIO
 from itertools import accumulate, islice
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from mrkernel.errors import InputError
 
@@ -33,7 +33,7 @@ Read = Callable[[int, int], bytes]
 #: Places of quotes in ascending order: a list or a numpy array.
 Places = Any
 
-_QUOTE, _NEWLINE, _RETURN = 34, 10, 13
+_NEWLINE, _RETURN = 10, 13
 #: Looked at to guess whether a place is inside quotes (bytes), and lines of it at most.
 WINDOW = 64 << 10
 _WINDOW_RECORDS = 100
@@ -50,6 +50,38 @@ _OVERREAD = 8 << 10
 _SCAN = 1 << 20
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+class Marks(NamedTuple):
+    """The bytes that make records and fields of a CSV file."""
+
+    delimiter: int
+    quote: int | None = 34  #: None: there is none, and every line end ends a record
+
+    @classmethod
+    def of(cls, delimiter: str, quote: str) -> Marks:
+        """Make them of characters; no quote: ""."""
+        return cls(ord(delimiter), ord(quote) if quote else None)
+
+    def find(self, data: bytes, start: int = 0) -> int:
+        """The place of the first quote from ``start`` on; -1: there is none."""
+        return -1 if self.quote is None else data.find(self.quote, start)
+
+    def count(self, data: bytes) -> int:
+        """How many quotes there are."""
+        return 0 if self.quote is None else data.count(self.quote)
+
+    def reader(self, text: StringIO, *, strict: bool = False) -> Any:
+        """Python's ``csv.reader`` of a text."""
+        return csv.reader(
+            text,
+            delimiter=chr(self.delimiter),
+            quotechar=None if self.quote is None else chr(self.quote),
+            quoting=csv.QUOTE_NONE if self.quote is None else csv.QUOTE_MINIMAL,
+            strict=strict,
+        )
+
+
 _field_limit = Lock()
 
 
@@ -62,45 +94,43 @@ if hasattr(os, "register_at_fork"):  # the thread that held it is not in the chi
     os.register_at_fork(after_in_child=_not_held)
 
 
-def turns(data: bytes, delimiter: int, *, inside: bool = False) -> Places:
+def turns(data: bytes, marks: Marks, *, inside: bool = False) -> Places:
     """The places of the quotes that begin or end quoting, in order; the others are plain text.
 
     Args:
         data: from the beginning of a record, or from anywhere inside quotes.
-        delimiter: a byte.
         inside: whether it begins inside quotes.
     """
-    if b'"' not in data:  # a tenth of the time that it takes to count none
+    if marks.find(data) < 0:  # a tenth of the time that it takes to count none
         return ()
-    count = data.count(b'"')
-    if count >= (_MANY if "numpy" in sys.modules else _WORTH_NUMPY):
+    if marks.count(data) >= (_MANY if "numpy" in sys.modules else _WORTH_NUMPY):
         import numpy as np
 
         octets = np.frombuffer(data, np.uint8)
-        places = np.flatnonzero(octets == _QUOTE)
+        places = np.flatnonzero(octets == marks.quote)
         opening = places[int(inside) :: 2]
         before = octets[opening - 1]  # of place 0 the last byte, which is put right below
-        good = (before == delimiter) | (before == _NEWLINE) | (before == _RETURN)
-        good |= (before == _QUOTE) | (opening == 0)
+        good = (before == marks.delimiter) | (before == _NEWLINE) | (before == _RETURN)
+        good |= (before == marks.quote) | (opening == 0)
         if good.all():
             return places
-    return _turns_one_by_one(data, delimiter, inside)
+    return _turns_one_by_one(data, marks, inside)
 
 
-def _turns_one_by_one(data: bytes, delimiter: int, inside: bool) -> list[int]:
+def _turns_one_by_one(data: bytes, marks: Marks, inside: bool) -> list[int]:
     found = []
-    opens = {delimiter, _NEWLINE, _RETURN}
+    opens = {marks.delimiter, _NEWLINE, _RETURN}
     closed = -2  # place of the last quote that ended quoting
-    at = data.find(b'"')
+    at = marks.find(data)
     while at >= 0:
         if inside:
             closed = at
         elif closed != at - 1 and at and data[at - 1] not in opens:
-            at = data.find(b'"', at + 1)
+            at = marks.find(data, at + 1)
             continue
         inside = not inside
         found.append(at)
-        at = data.find(b'"', at + 1)
+        at = marks.find(data, at + 1)
     return found
 
 
@@ -134,7 +164,7 @@ def last_end(data: bytes, quotes: Places) -> int:
 
 
 def cut_records(
-    read: Read, at: int, end: int, *, delimiter: int, block: int, limit: int, path: str
+    read: Read, at: int, end: int, *, marks: Marks, block: int, limit: int, path: str
 ) -> Iterator[tuple[int, bytes, Places]]:
     """Read whole records, block by block, from the record that begins at ``at``.
 
@@ -154,7 +184,7 @@ def cut_records(
         data = read(at, wanted)
         if not data:
             break
-        quotes = turns(data, delimiter)
+        quotes = turns(data, marks)
         stop = first_end(data, quotes, max(0, end - 1 - at)) or last_end(data, quotes)
         if not stop and len(data) < wanted:  # the file ends here
             if len(quotes) & 1:
@@ -180,7 +210,7 @@ def record_start(
     at: int,
     header_end: int,
     *,
-    delimiter: int,
+    marks: Marks,
     fields: int,
     limit: int,
     path: str,
@@ -200,12 +230,10 @@ def record_start(
     Raises: InputError: as ``cut_records``, where the file must be read up to ``at``.
     """
     if guess and not is_near(header_end, at):
-        guessed = guess_start(read, at, delimiter=delimiter, fields=fields, limit=limit)
+        guessed = guess_start(read, at, marks=marks, fields=fields, limit=limit)
         if guessed is not None:
             return guessed, False
-    blocks = cut_records(
-        read, header_end, at, delimiter=delimiter, block=_SCAN, limit=limit, path=path
-    )
+    blocks = cut_records(read, header_end, at, marks=marks, block=_SCAN, limit=limit, path=path)
     return max(place for place, _, _ in blocks), True
 
 
@@ -214,11 +242,13 @@ def is_near(header_end: int, at: int) -> bool:
     return at - header_end <= NEAR
 
 
-def guess_start(read: Read, at: int, *, delimiter: int, fields: int, limit: int) -> int | None:
+def guess_start(read: Read, at: int, *, marks: Marks, fields: int, limit: int) -> int | None:
     """Guess where the first record begins at or after ``at`` (> 0); None: anything is possible."""
     # What a quote means shows in the byte before it, so the first byte we see must be none.
     before = read(max(0, at - 1 - _BEFORE), min(at, 1 + _BEFORE))
-    skip = len(before) - len(before.rstrip(b'"'))
+    skip = 0
+    while skip < len(before) and before[-1 - skip] == marks.quote:
+        skip += 1
     if skip == len(before):
         return None
     begin = at - 1 - skip
@@ -228,30 +258,28 @@ def guess_start(read: Read, at: int, *, delimiter: int, fields: int, limit: int)
         size *= 4
         data = read(begin, size)
     whole = len(data) < size
-    outside, inside = (
-        _plausible(data, delimiter, fields, side, skip, whole) for side in (False, True)
-    )
+    outside, inside = (_plausible(data, marks, fields, side, skip, whole) for side in (False, True))
     if outside is None or inside is None or outside == inside:
         start = inside if outside is None else outside
     else:
         # Both find records sooner or later; the right one has no need of odd quotes till then.
         start = max(outside, inside)
-        odd = [_odd_quotes(data[:start], delimiter, side) for side in (False, True)]
+        odd = [_odd_quotes(data[:start], marks, side) for side in (False, True)]
         start = None if odd[0] == odd[1] else outside if odd[0] < odd[1] else inside
     return begin + start if start else None
 
 
-def _odd_quotes(data: bytes, delimiter: int, inside: bool) -> int:
+def _odd_quotes(data: bytes, marks: Marks, inside: bool) -> int:
     """Quotes amid unquoted text, and those after which a quoted field goes on, as few have them."""
-    quotes = turns(data, delimiter, inside=inside)
+    quotes = turns(data, marks, inside=inside)
     closing = quotes[int(not inside) :: 2]
-    proper = {delimiter, _NEWLINE, _RETURN, _QUOTE}
+    proper = {marks.delimiter, _NEWLINE, _RETURN, marks.quote}
     junk = sum(data[place + 1] not in proper for place in closing if place + 1 < len(data))
-    return data.count(b'"') - len(quotes) + junk
+    return marks.count(data) - len(quotes) + junk
 
 
 def _plausible(
-    data: bytes, delimiter: int, fields: int, inside: bool, skip: int, whole: bool
+    data: bytes, marks: Marks, fields: int, inside: bool, skip: int, whole: bool
 ) -> int | None:
     """Where the first record begins if bytes from the middle of a file begin inside quotes, or not.
 
@@ -261,19 +289,21 @@ def _plausible(
 
     Returns: the place (0: there is none); None: what follows does not look like records.
     """
-    if inside and b'"' not in data:
+    if inside and marks.find(data) < 0:
         return None  # a field of this length holds no lines of records by chance
-    quotes = turns(data, delimiter, inside=inside)
+    quotes = turns(data, marks, inside=inside)
     start = first_end(data, quotes, skip, inside=inside)
+    if marks.quote is None and start:
+        return start  # a line end is a line end
     if not start:
         return None if whole and (len(quotes) & 1) ^ inside else 0
     if inside:
         # What closes the quotes must be followed by the next field, the next record or a quote.
         after = data[quotes[0] + 1 : quotes[0] + 2]
-        if after and after[0] not in (delimiter, _NEWLINE, _RETURN, _QUOTE):
+        if after and after[0] not in (marks.delimiter, _NEWLINE, _RETURN, marks.quote):
             return None
     text = StringIO(data[start:].decode("latin-1"), newline="")
-    reader = csv.reader(text, delimiter=chr(delimiter), strict=True)
+    reader = marks.reader(text, strict=True)
     held: list[str] = []  # not judged yet: the last one may be cut
     try:
         with long_fields():
@@ -298,12 +328,12 @@ def long_fields() -> Iterator[None]:
             csv.field_size_limit(before)
 
 
-def read_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def read_rows(text: str, marks: Marks) -> Iterator[tuple[int, list[str]]]:
     """Yield the records of a text as Python's ``csv`` reads them, each with the line it begins in.
 
     Blank lines are no records. Lines (from 0) end at ``\\n``, ``\\r`` or ``\\r\\n``.
     """
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
+    reader = marks.reader(StringIO(text, newline=""))
     line = 0
     for row in reader:
         if row:
@@ -311,7 +341,7 @@ def read_rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         line = reader.line_num
 
 
-def record_starts(data: bytes, delimiter: str, *, quoted: bool) -> list[int]:
+def record_starts(data: bytes, marks: Marks, *, quoted: bool) -> list[int]:
     """Where each record begins in ``data``, which begins and ends between records.
 
     Args:
@@ -324,7 +354,7 @@ def record_starts(data: bytes, delimiter: str, *, quoted: bool) -> list[int]:
     starts_of_lines = line_starts(data)
     with long_fields():
         # Latin-1 has a character for each byte, and quotes and line ends are where they were.
-        rows = read_rows(data.decode("latin-1"), delimiter)
+        rows = read_rows(data.decode("latin-1"), marks)
         return [starts_of_lines[line] for line, _ in rows]
 
 

@@ -38,6 +38,12 @@ class HeadBatch(Batch):
     def _all_keys(self) -> list[tuple[str, int]]:
         return self._batch.keys()[: self._size]
 
+    def arguments(self, start: int, stop: int) -> tuple[list[Any], list[Any]]:
+        return self._batch.arguments(start, min(stop, self._size))
+
+    def mark(self, index: int) -> Any:
+        return self._batch.mark(index)
+
     def where(self, index: int) -> str:
         return self._batch.where(index)
 

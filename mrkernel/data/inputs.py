@@ -10,17 +10,26 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
+from mrkernel.data.binary_reader import FIXED, WHOLE, check_size, is_binary
+from mrkernel.data.compression import compression_of, unpacked_name
+from mrkernel.data.csv_dialect import read_dialect
 from mrkernel.data.csv_files import header_note, plan_csv
 from mrkernel.data.jsonl_reader import check_fields
 from mrkernel.data.memory import check_number, memory_splits
 from mrkernel.data.parquet_reader import plan_parquet
 from mrkernel.data.schemas import CsvSchema
 from mrkernel.data.splits import (
+    LARGEST_SPLIT,
+    SMALLEST_SPLIT,
     FileSplit,
     MemorySplit,
     ParquetSplit,
+    PartSplit,
+    ReadySplits,
     Split,
     pack_small,
     plan_splits,
@@ -38,24 +47,15 @@ _FORMATS = {
     ".parquet": "parquet",
 }
 _PARQUET = b"PAR1"
-#: First bytes of files which are no text, and what to do about each.
+#: Files which are no text, and what to do about each.
 _NOT_TEXT = {
-    b"\x1f\x8b": ("gzip", "decompress it first (gunzip)"),
-    b"BZh": ("bzip2", "decompress it first (bunzip2)"),
-    b"\xfd7zXZ\x00": ("xz", "decompress it first (unxz)"),
-    b"\x28\xb5\x2f\xfd": ("zstd", "decompress it first (unzstd)"),
-    b"PK\x03\x04": ("zip", "unpack it first (unzip)"),
-    _PARQUET: ("Parquet", "pass --format parquet, or leave --format out and name it *.parquet"),
+    "zip": "unpack it first (unzip), or pass --format whole",
+    "tar": "unpack it first (tar -xf), or pass --format whole",
+    "Parquet": "pass --format parquet, or leave --format out and name it *.parquet",
 }
-_FIRST_BYTES = frozenset(magic[:1] for magic in _NOT_TEXT)
-_NOT_TEXT_SUFFIXES = {
-    ".gz": b"\x1f\x8b",
-    ".bz2": b"BZh",
-    ".xz": b"\xfd7zXZ\x00",
-    ".zst": b"\x28\xb5\x2f\xfd",
-    ".zip": b"PK\x03\x04",
-    ".parquet": _PARQUET,
-}
+#: What they begin with, and how they are named.
+_FIRST_BYTES = {b"PK\x03\x04": "zip", _PARQUET: "Parquet"}
+_NOT_TEXT_SUFFIXES = {".zip": "zip", ".tar": "tar", ".tgz": "tar", ".parquet": "Parquet"}
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
@@ -72,6 +72,14 @@ class Inputs:
     splits: list[Split]
     schemas: tuple[CsvSchema, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+class _Found(NamedTuple):
+    """A file that can be read."""
+
+    path: str
+    info: os.stat_result
+    compression: str  #: "": none
 
 
 @dataclass
@@ -93,6 +101,7 @@ def resolve(
     names: Sequence[str | None] | None = None,
     format: str = "auto",
     columns: tuple[str, ...] | None = None,
+    sources: Sequence[str] = (),
 ) -> Inputs:
     """Turn what the user passed as inputs into splits, one map task each.
 
@@ -113,6 +122,7 @@ def resolve(
         names: what the user calls each in-memory input ("words"), for messages and keys.
         format: of all files, one of ``config.FORMATS``; "auto": each by its name.
         columns: that the mapper reads; None: it did not say.
+        sources: the names that the user gave the inputs, for their records; empty: none.
 
     Returns: at least one split; an input without any record gives one split without records.
 
@@ -123,24 +133,33 @@ def resolve(
         raise InputError("the job has no input: name a file, a glob such as data/*.txt, or {items}")
     here = Path.cwd() if cwd is None else Path(cwd)
     schemas: list[CsvSchema] = []
-    groups: list[_Files | list[MemorySplit]] = []
+    groups: list[_Files | Sequence[MemorySplit | PartSplit]] = []
+    notes: list[str] = []
     unnamed = sum(not isinstance(each, (str, os.PathLike)) for each in inputs) > 1
     for number, given in enumerate(inputs):
         if isinstance(given, (str, os.PathLike)):
             files = _whole_files(_files(given, here, format), format, len(schemas))
+            notes += _slow_ones(files, split_size)
             csv_files = [each for each in files if each.format == "csv" and each.size]
             if csv_files:
-                text = format == "csv:text"
-                schemas.append(plan_csv(csv_files, encoding=encoding, errors=errors, text=text))
+                dialect = read_dialect(format)
+                schemas.append(
+                    plan_csv(csv_files, encoding=encoding, errors=errors, dialect=dialect)
+                )
             if columns is not None:
                 _check_columns(files, columns, schemas, encoding, errors)
             groups.append(_Files(files))
+            continue
+        if isinstance(given, ReadySplits):
+            groups.append(given.splits)
             continue
         name = names[number] if names is not None and number < len(names) else None
         name = name or (f"input {number + 1}" if unnamed else "input")
         groups.append(memory_splits(given, name, split_size, slots, columns))
     named = [group for group in groups if isinstance(group, _Files)]
     _cut(named, split_size, slots, encoding, columns)
+    if any(sources):
+        groups = [_tagged(group, source) for group, source in zip(groups, sources, strict=True)]
     splits: list[Split] = []
     ranges: list[FileSplit | ParquetSplit] = []  # of files that stand beside each other
 
@@ -158,45 +177,67 @@ def resolve(
     pack_ranges()
     if not splits:
         splits = _without_records(groups)
-    notes = filter(None, map(header_note, schemas))
+    notes += filter(None, map(header_note, schemas))
     return Inputs(splits, tuple(schemas), tuple(notes))
 
 
-def _without_records(groups: list[_Files | list[MemorySplit]]) -> list[Split]:
+def _tagged(
+    group: _Files | Sequence[MemorySplit | PartSplit], source: str
+) -> _Files | Sequence[MemorySplit | PartSplit]:
+    """Let the splits of an input know what the user calls it."""
+    if isinstance(group, _Files):
+        return _Files(group.files, [replace(split, source=source) for split in group.splits])
+    return [replace(split, source=source) for split in group]
+
+
+def _without_records(groups: list[_Files | Sequence[MemorySplit | PartSplit]]) -> list[Split]:
     """One split of an input that has no record."""
     for group in groups:
         if isinstance(group, _Files):
             (first, *_) = group.files
             # As lines: an empty file has neither header nor footer.
             return [FileSplit(first.path, 0, 0, first.size, first.mtime_ns)]
-    memory: list[Split] = [group[0] for group in groups if isinstance(group, list)]
+    memory: list[Split] = [group[0] for group in groups if not isinstance(group, _Files)]
     return memory[:1]
 
 
 def format_of(path: str, format: str = "auto") -> str:
-    """What a file is read as: "lines", "csv", "jsonl" or "parquet".
+    """What a file is read as: "lines", "csv", "jsonl", "parquet", "whole" or "fixed:N".
 
     Args:
         format: of all files, as the user gave it; "auto": by its name.
     """
     if format == "auto":
-        return _FORMATS.get(_suffix(path), "lines")
-    return format.partition(":")[0]
+        return _FORMATS.get(_suffix(unpacked_name(path)), "lines")
+    return "csv" if format.startswith("csv:") else format
 
 
 def _suffix(path: str) -> str:
     return path[path.rfind(".") :].lower()
 
 
-def _whole_files(
-    found: list[tuple[str, os.stat_result]], format: str, schema: int
-) -> list[FileSplit]:
+def _whole_files(found: list[_Found], format: str, schema: int) -> list[FileSplit]:
     whole = []
-    for path, info in found:
+    for path, info, compression in found:
         size, kind = info.st_size, format_of(path, format)
         number = schema if kind == "csv" else 0
-        whole.append(FileSplit(path, 0, size, size, info.st_mtime_ns, kind, number))
+        file = FileSplit(path, 0, size, size, info.st_mtime_ns, kind, number, compression)
+        if kind.startswith(FIXED) and not compression:
+            check_size(file)
+        whole.append(file)
     return whole
+
+
+def _slow_ones(files: list[FileSplit], split_size: int | None) -> list[str]:
+    """Say which file will keep one slot busy while the others wait."""
+    largest = max(files, key=lambda file: file.size if file.compression else -1)
+    limit = LARGEST_SPLIT if split_size is None else max(split_size, SMALLEST_SPLIT)
+    if not largest.compression or largest.size <= limit:
+        return []
+    return [
+        f"{largest.path} is one map task, because {largest.compression} files cannot be cut: "
+        "several smaller files, or one that is not compressed, would be read at once"
+    ]
 
 
 def _check_columns(
@@ -216,9 +257,10 @@ def _check_columns(
             schemas[file.schema].chosen(columns)
         elif file.format == "jsonl":
             check_fields(file, columns, encoding, errors)
-        elif file.format == "lines":
+        elif file.format != "parquet":
+            what = "bytes" if is_binary(file.format) else "lines"
             raise InputError(
-                f"{file.path} is read as lines, which have no columns: leave @mrkernel.reads out, "
+                f"{file.path} is read as {what}, which have no columns: leave @mrkernel.reads out, "
                 "or pass its --format",
                 file.path,
             )
@@ -239,14 +281,16 @@ def _cut(
         check_number(sum(-(-size // max(1, split_size)) for size in text), split_size)
     plans = plan_splits(sizes, split_size, slots)
     target = target_size(sum(sizes), split_size, slots)
-    whole = not splittable(encoding)
+    whole = not splittable(encoding)  # of text
     taken = iter(plans)
     for group in groups:
         for file in group.files:
             ranges = next(taken)
             if file.format == "parquet":
                 group.splits.extend(plan_parquet(file, target, columns) if file.size else ())
-            elif len(ranges) == 1 or (whole and ranges):
+            elif file.format == WHOLE or (
+                ranges and (len(ranges) == 1 or whole or file.compression)
+            ):
                 group.splits.append(file)
             else:
                 group.splits.extend(
@@ -257,9 +301,7 @@ def _cut(
                 )
 
 
-def _files(
-    given: str | os.PathLike[str], cwd: Path, format: str
-) -> list[tuple[str, os.stat_result]]:
+def _files(given: str | os.PathLike[str], cwd: Path, format: str) -> list[_Found]:
     """The files that a path, glob or directory names, in order of path."""
     text = os.fspath(given)
     if not text.strip():
@@ -277,14 +319,14 @@ def _files(
         paths = _globbed(pattern, text)
     else:
         raise _no_match(text, pattern)
-    files: list[tuple[str, os.stat_result]] = []
+    files: list[_Found] = []
     for path in paths:
         info = _stat(path)
         if stat.S_ISDIR(info.st_mode):
             if "**" not in text:  # a recursive glob has named the files below as well
                 files.extend(_directory(path, format))
         else:
-            files.append((path, _check_readable(path, info, format)))
+            files.append(_check_readable(path, info, format))
     if not files:
         raise InputError(
             f"{text} holds no files to read (names starting with . or _ are skipped): "
@@ -309,7 +351,7 @@ def _globbed(pattern: str, text: str) -> list[str]:
     return paths
 
 
-def _directory(path: str, format: str) -> list[tuple[str, os.stat_result]]:
+def _directory(path: str, format: str) -> list[_Found]:
     try:
         names = sorted(os.listdir(path))  # noqa: PTH208 - names, not paths
     except OSError as error:
@@ -329,7 +371,7 @@ def _directory(path: str, format: str) -> list[tuple[str, os.stat_result]]:
                 f"or {os.path.join(path, '*.txt')} for some",  # noqa: PTH118
                 below,
             )
-        files.append((below, _check_readable(below, info, format)))
+        files.append(_check_readable(below, info, format))
     return files
 
 
@@ -346,8 +388,8 @@ def _stat(path: str) -> os.stat_result:
         ) from error
 
 
-def _check_readable(path: str, info: os.stat_result, format: str) -> os.stat_result:
-    """Refuse what cannot be read as text; opening it is the only proof that it is readable."""
+def _check_readable(path: str, info: os.stat_result, format: str) -> _Found:
+    """Refuse what cannot be read as it is to be; opening it is the only proof that it can."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -366,17 +408,27 @@ def _check_readable(path: str, info: os.stat_result, format: str) -> os.stat_res
         raise InputError(
             f"{path} cannot be read ({error.strerror}): check its permissions", path
         ) from error
-    magic = None
-    if head[:1] in _FIRST_BYTES:
-        magic = next((m for m in _NOT_TEXT if head.startswith(m)), None)
-    if magic in (b"BZh", _PARQUET) and _is_text(head[4:]) and head[4:10] != b"1AY&SY":
-        magic = None  # letters that a text may begin with, too
-    if magic is None and info.st_size:
-        magic = _NOT_TEXT_SUFFIXES.get(_suffix(path))
-    if magic is not None and not (magic == _PARQUET and format_of(path, format) == "parquet"):
-        kind, advice = _NOT_TEXT[magic]
-        raise InputError(f"{path} is a {kind} file, not text: {advice}", path)
-    return info
+    kind = format_of(path, format)
+    compression = compression_of(path, head, binary=is_binary(kind))
+    if not is_binary(kind) and info.st_size:
+        _check_text(path, b"" if compression else head, kind)
+    if kind == "parquet" and compression:
+        raise InputError(
+            f"{path} is a Parquet file in a {compression} file: decompress it, for Parquet is "
+            "compressed in itself",
+            path,
+        )
+    return _Found(path, info, compression)
+
+
+def _check_text(path: str, head: bytes, kind: str) -> None:
+    """Refuse what is no text by its first bytes or its name, but for Parquet where it is wanted."""
+    what = _FIRST_BYTES.get(head[:4])
+    if head.startswith(_PARQUET) and _is_text(head[4:]):
+        what = None  # letters that a text may begin with, too
+    what = what or _NOT_TEXT_SUFFIXES.get(_suffix(unpacked_name(path)))
+    if what is not None and not (what == "Parquet" and kind == "parquet"):
+        raise InputError(f"{path} is a {what} file, not text: {_NOT_TEXT[what]}", path)
 
 
 def _is_text(data: bytes) -> bool:

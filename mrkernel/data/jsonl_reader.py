@@ -46,6 +46,7 @@ class JsonBatch(LineBatch):
         Raises: InputError: a line is no JSON, or no object though columns are asked for.
         """
         super().__init__([], lines.path, lines._base, lines._text, lines._encoding)
+        self.nbytes = lines.nbytes
         self._numbers: list[int] | None = None  # of the records' lines, where some are blank
         texts: list[Any] = lines.records
         try:

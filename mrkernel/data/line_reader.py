@@ -23,6 +23,7 @@ from mrkernel.data.text_files import (
     open_file,
     read_at,
     undecodable,
+    weighed,
 )
 from mrkernel.errors import InputError
 
@@ -66,13 +67,14 @@ def read_lines(
         # Of single-byte and UTF encodings a newline is never swallowed by a decoding error.
         plain = codec.startswith(("utf-8", "ascii", "iso8859", "cp125", "koi8"))
         size = block
-        while at < split.end:
-            size = min(size, max(split.end - at, 1) + _OVERREAD) if size == block else size
+        end = split.stop
+        while at < end:
+            size = min(size, max(end - at, 1) + _OVERREAD) if size == block else size
             data = read_at(file, at, size)
             # The last line of the split ends at the first newline from its last byte on.
-            stop = data.find(b"\n", max(0, split.end - 1 - at)) + 1 or data.rfind(b"\n") + 1
+            stop = data.find(b"\n", max(0, end - 1 - at)) + 1 or data.rfind(b"\n") + 1
             if not stop:
-                if at + len(data) >= split.size or not data:
+                if len(data) < size:  # the file ends here
                     stop = len(data)
                     if not data:
                         break
@@ -84,7 +86,9 @@ def read_lines(
             if stop > record_limit and not 0 <= data.find(b"\n") <= record_limit:
                 raise line_too_long(split.path, at, record_limit)
             raw = memoryview(data)[:stop]
-            yield _decode(raw, split.path, at, codec, errors, plain)
+            batch = _decode(raw, split.path, at, codec, errors, plain)
+            batch.nbytes = weighed(file, batch.nbytes)
+            yield batch
             at += stop
             size = block
         check_unchanged(split, file)
@@ -141,6 +145,12 @@ class TextBatch(LineBatch):
         self._size = len(self.records)
         self._decoded = ""
         return self.records
+
+    def again(self) -> TextBatch:
+        assert not isinstance(self._text, str)
+        return TextBatch(
+            self._decoded, self._body, self.path, self._base, self._text, self._encoding
+        )
 
     def __len__(self) -> int:
         if self._size < 0:
@@ -226,8 +236,9 @@ def read_unsplittable_lines(
             if whole:
                 part = text[:whole]
                 batch = LineBatch(_split_lines(part), split.path, at, part, width_codec)
-                yield batch
                 at += batch.nbytes
+                batch.nbytes = weighed(file, batch.nbytes)
+                yield batch
             if not data:
                 break
         check_unchanged(split, file)

@@ -10,17 +10,16 @@ import contextlib
 import ctypes
 import errno
 import hashlib
-import json
+import io
 import os
 import secrets
 import shutil
 import sys
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-import msgspec
-
-from mrkernel.data.outputs import FORMAT, MANIFEST, PART_ENDINGS, VERSION, Manifest, Output, Part
+from mrkernel.data.manifest import FORMAT, MANIFEST, PART_ENDINGS, VERSION, Manifest, Part
+from mrkernel.data.outputs import Output
 from mrkernel.errors import JobSpecError, OutputExistsError
 
 _AT_FDCWD = -100
@@ -31,24 +30,25 @@ class PartFile:
     """A file that is being written; counts, and sums up what it is given.
 
     Args:
-        path: made here; what is there is replaced.
+        file: open for writing; closed here.
+        name: of the part, for a manifest.
         digest: whether to sum its bytes up, for a manifest.
 
     Attributes:
         records: set by who writes.
     """
 
-    def __init__(self, path: Path, *, digest: bool) -> None:
-        self.path = path
+    def __init__(self, file: Any, name: str, *, digest: bool) -> None:
+        self._name = name
         self.records = 0
         self._size = 0
         self._digest = hashlib.sha256() if digest else None
-        self._file = path.open("wb", buffering=0)
+        self._file = file
 
     @property
     def closed(self) -> bool:
         """Whether it is; asked by pyarrow."""
-        return self._file.closed
+        return bool(self._file.closed)
 
     def write(self, data: bytes | memoryview) -> int:
         """Write all of ``data``."""
@@ -72,10 +72,11 @@ class PartFile:
 
     def finish(self) -> Part:
         """Bring it to the disk and close it."""
-        os.fsync(self._file.fileno())
+        if isinstance(self._file, io.FileIO):
+            os.fsync(self._file.fileno())
         self._file.close()
         digest = "" if self._digest is None else self._digest.hexdigest()
-        return Part(self.path.name, self.records, self._size, digest)
+        return Part(self._name, self.records, self._size, digest)
 
     def discard(self) -> None:
         """Close it, whatever is in it."""
@@ -126,7 +127,9 @@ class OutputWriter:
         if not self.output.single:
             path = path / f"part-{index:05d}{PART_ENDINGS[self.output.format]}"
         try:
-            file = self._open[index] = PartFile(path, digest=not self.output.single)
+            file = self._open[index] = PartFile(
+                path.open("wb", buffering=0), path.name, digest=not self.output.single
+            )
         except OSError as error:
             raise _unwritable(self.output.path, error) from error
         return file
@@ -189,9 +192,8 @@ class OutputWriter:
             columns=None if columns is None else list(columns),
             parts=[self._parts[index] for index in sorted(self._parts)],
         )
-        text = json.dumps(msgspec.to_builtins(manifest), indent=1) + "\n"
         with (self.staging / MANIFEST).open("wb") as file:
-            file.write(text.encode())
+            file.write(manifest.to_bytes())
             file.flush()
             os.fsync(file.fileno())
         _sync_directory(self.staging)

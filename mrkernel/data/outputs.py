@@ -12,25 +12,19 @@ replaced with ``--overwrite`` is a narrow question, because it cannot be undone:
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
+from mrkernel.data.manifest import MANIFEST, PLAIN, Manifest, read_manifest
+from mrkernel.data.url_places import check_url
 from mrkernel.errors import JobSpecError, OutputExistsError
 
-MANIFEST = "_SUCCESS"
-FORMAT = "mrkernel-output"
-VERSION = 1
 #: What a path that is one file may end in, and the format of that file.
 FILE_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "text"}
-#: Part files have names as Hadoop's; of formats that readers tell by the ending (pandas, duckdb,
-#: Spark), the ending follows, as Spark has it.
-PART_ENDINGS = {"text": "", "csv": ".csv", "jsonl": ".jsonl", "parquet": ".parquet"}
-#: Formats without columns.
-PLAIN = "text"
+_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 #: Nobody means a directory by these.
 _OTHER_FILES = {
     *(".json", ".ndjson", ".tsv", ".tab", ".gz", ".bz2", ".xz", ".zst", ".zip", ".xlsx"),
@@ -38,36 +32,17 @@ _OTHER_FILES = {
 }
 
 
-class Part(msgspec.Struct, frozen=True):
-    """One part file, as the manifest lists it."""
-
-    name: str
-    records: int
-    bytes: int
-    sha256: str
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``_SUCCESS`` says."""
-
-    format: str
-    version: int
-    job: str
-    parts: list[Part]
-    content: str = PLAIN  #: format of the parts
-    columns: list[str] | None = None  #: their names; None: the format has none
-
-
 @dataclass(frozen=True, slots=True)
 class Output:
     """Where a result is to be written, and how.
 
     Attributes:
-        path: absolute.
+        path: absolute; of a URL its last name.
         single: whether it is one file, all pairs in order; else a directory of part files.
         format: "text", "csv", "jsonl" or "parquet".
         columns: names of the columns; None: by what keys and values are.
         overwrite: replace what is there, where that is ours to replace.
+        url: where fsspec writes it; "": a path of this machine.
     """
 
     path: Path
@@ -75,6 +50,12 @@ class Output:
     format: str = PLAIN
     columns: tuple[str, ...] | None = None
     overwrite: bool = False
+    url: str = ""
+
+    @property
+    def place(self) -> Path | str:
+        """Where it is, for people and programs: a path, or a URL."""
+        return self.url or self.path
 
     def check_free(self) -> None:
         """Check that nothing is there that may not be replaced.
@@ -140,7 +121,7 @@ def check_output(
     """Check before the job that its output can be written; a job must not fail at its very end.
 
     Args:
-        path: the directory or file to make.
+        path: the directory or file to make, or a URL of one.
         overwrite: whether an output that is there may be replaced.
         cwd: where a relative path begins; None: this process's directory.
         format: of the part files; None: text. A single file's ending says it.
@@ -150,13 +131,14 @@ def check_output(
         OutputExistsError: something is there and may not be replaced.
         JobSpecError: the path or the options make no sense, or the place is not writable.
     """
-    text = os.fspath(path)
-    if "://" in text:
-        raise JobSpecError(f"--output {text} is a URL: name a file or directory on this machine")
-    target = Path(os.path.abspath((cwd or Path.cwd()) / Path(text).expanduser()))  # noqa: PTH100
+    text = os.fspath(path).removeprefix("file://")
+    url = text.rstrip("/") if _URL.match(text) else ""
+    target = Path(text)
+    if not url:
+        target = Path(os.path.abspath((cwd or Path.cwd()) / target.expanduser()))  # noqa: PTH100
     ending = target.suffix.lower()
     own = FILE_FORMATS.get(ending)
-    if own is None and ending in _OTHER_FILES and not target.is_dir():
+    if own is None and ending in _OTHER_FILES and (url or not target.is_dir()):
         raise JobSpecError(
             f"--output {text} looks like a file: one file may end in {' '.join(FILE_FORMATS)}, "
             "anything else is a directory of part files"
@@ -173,7 +155,10 @@ def check_output(
             "--columns names the columns of csv, jsonl and parquet output, and text has none: "
             + ("end --output in .csv" if own else "add --output-format csv")
         )
-    output = Output(target, own is not None, format, names, overwrite)
+    output = Output(target, own is not None, format, names, overwrite, url)
+    if url:
+        check_url(url, single=output.single, overwrite=overwrite)
+        return output
     output.check_free()
     _probe(_existing_parent(target), text)
     return output
@@ -198,10 +183,9 @@ def column_names(columns: str | Sequence[str] | None) -> tuple[str, ...] | None:
 
 def _manifest(target: Path) -> Manifest | None:
     try:
-        found = msgspec.json.decode((target / MANIFEST).read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError):
+        return read_manifest((target / MANIFEST).read_bytes())
+    except OSError:
         return None
-    return found if found.format == FORMAT else None
 
 
 def _existing_parent(target: Path) -> Path:

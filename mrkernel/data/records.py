@@ -12,16 +12,26 @@ from mrkernel.data.batches import (
     ItemBatch,
     KeyedBatch,
     LineBatch,
+    PairBatch,
     RecordReader,
     TableBatch,
     Unreadable,
+    tagged,
 )
+from mrkernel.data.binary_reader import is_binary, read_bytes
 from mrkernel.data.csv_reader import is_small, read_csv
 from mrkernel.data.jsonl_reader import read_jsonl
 from mrkernel.data.line_reader import RECORD_LIMIT, read_lines, read_unsplittable_lines
 from mrkernel.data.parquet_reader import BATCH_ROWS, read_parquet
 from mrkernel.data.schemas import CsvSchema, check_columns
-from mrkernel.data.splits import FileSplit, MemorySplit, PackedSplit, ParquetSplit, Split
+from mrkernel.data.splits import (
+    FileSplit,
+    MemorySplit,
+    PackedSplit,
+    ParquetSplit,
+    PartSplit,
+    Split,
+)
 from mrkernel.data.text_files import check_errors, splittable, text_codec
 from mrkernel.errors import InputError
 
@@ -72,21 +82,24 @@ def open_split(
             planned, not text of that encoding, has a line over the limit, is not of its format, or
             lacks a column; has ``path`` and ``offset``.
     """
+    if isinstance(split, PartSplit):
+        raise TypeError("what a job made is read by shuffle.pairs")
     if isinstance(split, MemorySplit):
-        return RecordReader(_items(split, data, columns))
+        return RecordReader(tagged(_items(split, data, columns), split.source))
     if isinstance(split, ParquetSplit):
         rows = BATCH_ROWS if block >= BLOCK else 1 + block // 64
-        return RecordReader(read_parquet(split, columns=columns, rows=rows))
+        return RecordReader(tagged(read_parquet(split, columns=columns, rows=rows), split.source))
     files = split.files if isinstance(split, PackedSplit) else (split,)
     small = is_small(min(split.nbytes, block))
     text_codec(encoding)  # refused here rather than in the middle
 
     def batches(file: FileSplit | ParquetSplit) -> Iterator[Batch]:
         if isinstance(file, ParquetSplit):
-            return read_parquet(file, columns=columns)
-        return _text_records(
+            return tagged(read_parquet(file, columns=columns), file.source)
+        records = _text_records(
             file, encoding, errors, record_limit, block, columns, schemas, small, unreadable
         )
+        return tagged(records, file.source)
 
     if len(files) == 1:
         return RecordReader(batches(files[0]))
@@ -104,6 +117,8 @@ def _text_records(
     small: bool,
     unreadable: bool,
 ) -> Iterator[Batch]:
+    if is_binary(split.format):
+        return read_bytes(split, columns, block=block)
     block = min(block, record_limit)  # so that a line over the limit is alone in its block
     if split.format == "csv":
         return read_csv(
@@ -167,7 +182,8 @@ def _items(
             split.name,
             split.first,
         ) from error
-    yield ItemBatch(items, split.name, split.first, len(data), made)
+    kind = PairBatch if split.pairs else ItemBatch
+    yield kind(items, split.name, split.first, len(data), made)
 
 
 def _projected(split: MemorySplit, items: list[Any], columns: tuple[str, ...]) -> list[Any]:

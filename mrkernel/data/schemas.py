@@ -17,6 +17,8 @@ class CsvSchema(msgspec.Struct, frozen=True, gc=False):
     types: tuple[str, ...]  #: of their values: "int", "float", "bool" or "str"
     delimiter: str = ","
     origin: str = ""  #: path of the file that the names were read from
+    quote: str = '"'  #: "": there is none
+    header: bool = True  #: the first record of each file has the names
 
     def chosen(self, columns: tuple[str, ...] | None) -> tuple[str, ...]:
         """The names of the columns to read, in the order asked for; None: all.

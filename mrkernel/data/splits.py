@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePath
 
 import msgspec
+
+from mrkernel.ids import JobId
 
 MIB = 1 << 20
 #: No split is larger unless the user asks: a lost one must be cheap to redo, and 64 MB is the
@@ -19,16 +22,25 @@ TASKS_PER_SLOT = 3
 SLOP = 0.1
 
 
+#: More bytes than any file has.
+ENDLESS = 1 << 62
+
+
 class FileSplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="file"):
-    """Records of a text file: those whose first byte lies from ``start`` to before ``end``."""
+    """Records of a file: those whose first byte lies from ``start`` to before ``end``.
+
+    A compressed file is one split, and its numbers are bytes as they lie on the disk.
+    """
 
     path: str  #: absolute
     start: int  #: byte
     end: int  #: byte; at most ``size``
     size: int  #: bytes of the whole file when the job was planned
     mtime_ns: int  #: of the file when the job was planned; 0: not checked
-    format: str = "lines"  #: "lines", "csv", "jsonl"; "parquet" until it is cut
+    format: str = "lines"  #: "lines", "csv", "jsonl", "whole", "fixed:N"; "parquet" until it is cut
     schema: int = 0  #: of csv: which of the job's schemas has its columns
+    compression: str = ""  #: "gzip", "bzip2", "xz", "zstd"; "": none
+    source: str = ""  #: what the user calls the input it is of, ``name=glob``; "": nothing
 
     @property
     def nbytes(self) -> int:
@@ -36,16 +48,23 @@ class FileSplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="
         return self.end - self.start
 
     @property
+    def stop(self) -> int:
+        """Where it ends in what is read of the file; how much is in a compressed one shows then."""
+        return ENDLESS if self.compression else self.end
+
+    @property
     def label(self) -> str:
         """What it reads, for people: ``a.txt 0–16 MB``."""
         name = PurePath(self.path).name
+        if self.format == "whole":
+            return name
         unit, size = (
             ("MB", 1e6) if self.end >= 1e6 else ("kB", 1e3) if self.end >= 1e3 else ("B", 1)
         )
         return f"{name} {self.start / size:.4g}–{self.end / size:.4g} {unit}"
 
 
-class ParquetSplit(msgspec.Struct, frozen=True, gc=False, tag="parquet"):
+class ParquetSplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="parquet"):
     """Neighbouring row groups of a Parquet file."""
 
     path: str  #: absolute
@@ -55,6 +74,7 @@ class ParquetSplit(msgspec.Struct, frozen=True, gc=False, tag="parquet"):
     nbytes: int  #: of input, about: the groups' share of the file
     size: int  #: bytes of the whole file when the job was planned
     mtime_ns: int  #: of the file when the job was planned; 0: not checked
+    source: str = ""  #: what the user calls the input it is of, ``name=glob``; "": nothing
 
     @property
     def label(self) -> str:
@@ -75,6 +95,8 @@ class MemorySplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag
     keyed: bool = False
     """The list holds places for people, each with a (key, record), pickled by itself, that was read
     there before: bad records that are tried again."""
+    pairs: bool = False  #: the items are pairs that a job gave: a mapper may take (key, value)
+    source: str = ""  #: what the user calls the input it is of, ``name={expr}``; "": nothing
 
     @property
     def nbytes(self) -> int:
@@ -85,6 +107,27 @@ class MemorySplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag
     def label(self) -> str:
         """What it reads, for people: ``words[0:100]``."""
         return f"{self.name}[{self.first}:{self.first + self.count}]"
+
+
+class PartSplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="part"):
+    """Neighbouring pairs of a result part that another job of the same cluster made.
+
+    They are read where they lie: the manager says where that is when the task starts.
+    """
+
+    name: str  #: what the user calls the result
+    job: JobId  #: who made it
+    part: int  #: its number
+    first: int  #: the first pair, counted from 0 in the part
+    count: int
+    pairs: int  #: of the whole part, when the job was planned
+    nbytes: int  #: of input, about: the pairs' share of the part
+    source: str = ""  #: what the user calls the input it is of, ``name={result}``; "": nothing
+
+    @property
+    def label(self) -> str:
+        """What it reads, for people: ``counts part 3 [0:1000]``."""
+        return f"{self.name} part {self.part} [{self.first}:{self.first + self.count}]"
 
 
 class PackedSplit(msgspec.Struct, frozen=True, gc=False, tag="packed"):
@@ -103,7 +146,14 @@ class PackedSplit(msgspec.Struct, frozen=True, gc=False, tag="packed"):
         return f"{PurePath(self.files[0].path).name} and {len(self.files) - 1} more files"
 
 
-Split = FileSplit | ParquetSplit | MemorySplit | PackedSplit
+@dataclass(frozen=True, slots=True)
+class ReadySplits:
+    """An input that is cut already."""
+
+    splits: list[MemorySplit] | list[PartSplit]
+
+
+Split = FileSplit | ParquetSplit | MemorySplit | PartSplit | PackedSplit
 
 
 def target_size(total: int, split_size: int | None, slots: int) -> int:

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from mrkernel.data.compression import Unpacked
 from mrkernel.data.splits import FileSplit, ParquetSplit
 from mrkernel.errors import InputError
 
@@ -60,8 +61,8 @@ def no_such_errors(errors: str) -> InputError:
     )
 
 
-def open_file(split: FileSplit | ParquetSplit) -> io.FileIO:
-    """Open the file of a split for reading.
+def open_file(split: FileSplit | ParquetSplit) -> io.FileIO | Unpacked:
+    """Open the file of a split for reading what is in it, compressed or not.
 
     Raises: InputError: it is gone, unreadable, or has changed since the job was planned.
     """
@@ -81,7 +82,13 @@ def open_file(split: FileSplit | ParquetSplit) -> io.FileIO:
     except BaseException:
         file.close()
         raise
-    return file
+    compression = split.compression if isinstance(split, FileSplit) else ""
+    return Unpacked(file, compression, split.path) if compression else file
+
+
+def weighed(file: io.FileIO | Unpacked, nbytes: int) -> int:
+    """The bytes of input that ``nbytes`` took which were read last: fewer where compressed."""
+    return file.weigh() if isinstance(file, Unpacked) else nbytes
 
 
 def check_unchanged(split: FileSplit | ParquetSplit, file: Any) -> None:

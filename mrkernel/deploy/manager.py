@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from mrkernel.deploy.local import ADD_WORKER, KILL, LET_GO
 from mrkernel.errors import ClusterError
+from mrkernel.manager.budget import BUDGET
 from mrkernel.manager.server import ManagerServer, serve
 from mrkernel.manager.state_directory import StateDirectory
 from mrkernel.manager.web import WebPage
@@ -51,6 +52,7 @@ async def manage(
     stop: asyncio.Event,
     *,
     liveness: Liveness,
+    keep: int = BUDGET,
     supervisor: int | None = None,
     web: socket.socket | None = None,
     ready: Callable[[ManagerServer], None] | None = None,
@@ -59,6 +61,7 @@ async def manage(
 
     Args:
         listener: where clients and workers come; given up to the server.
+        keep: bytes of results that may lie with the workers.
         supervisor: a socket on which whoever starts worker servers tells how they ended: a line of
             JSON each, ``{"pid": 4711, "cause": "was killed (SIGKILL)"}``, and hears which ones are
             wanted; None: nobody does.
@@ -76,6 +79,7 @@ async def manage(
         directory=directory,
         host=listener.getsockname()[0],
         exits=supervisor,
+        keep=keep,
     )
     listener.setblocking(False)
     server.add_socket(listener)

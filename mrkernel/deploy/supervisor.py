@@ -19,7 +19,6 @@ import argparse
 import asyncio
 import contextlib
 import json
-import logging
 import math
 import os
 import select
@@ -37,6 +36,7 @@ from mrkernel.deploy import local as deploy
 from mrkernel.deploy.restarts import Restarts
 from mrkernel.deploy.sweep import make_cluster_directory, remove, sweep
 from mrkernel.errors import MRKernelError
+from mrkernel.logs import set_up
 from mrkernel.security.token import (
     ConnectionFile,
     make_id,
@@ -306,16 +306,16 @@ def _fork() -> int:
 
 def _fork_manager(cluster: _Cluster) -> int:
     parent = os.getpid()
-    return _fork() or _in_child(parent, lambda: _manager_main(cluster))
+    return _fork() or _in_child(parent, "manager", lambda: _manager_main(cluster))
 
 
 def _fork_worker(cluster: _Cluster, slots: int) -> int:
     cluster.workers_started += 1
     parent = os.getpid()
-    return _fork() or _in_child(parent, lambda: _worker_main(cluster, slots))
+    return _fork() or _in_child(parent, "worker", lambda: _worker_main(cluster, slots))
 
 
-def _in_child(parent: int, life: Callable[[], int]) -> NoReturn:
+def _in_child(parent: int, process: str, life: Callable[[], int]) -> NoReturn:
     from mrkernel.worker.template import die_with_parent
 
     status = 1
@@ -327,7 +327,8 @@ def _in_child(parent: int, life: Callable[[], int]) -> NoReturn:
         os.dup2(null, 0)
         os.dup2(null, 1)
         # What is logged as an error is a bug of ours: the owner's terminal is told.
-        logging.basicConfig(level=logging.ERROR, format="mrkernel: %(message)s")
+        with contextlib.suppress(ValueError, OSError):  # a log is no reason not to live
+            set_up(process, quiet="error")
         status = life()
     except MRKernelError as error:
         sys.stderr.write(f"mrkernel: {error}\n")

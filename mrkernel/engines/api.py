@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mrkernel.engines.choose import choose_engine
-from mrkernel.engines.cluster import run_to_end, submit_job
+from mrkernel.engines.cluster import list_inputs, run_to_end, submit_job
 from mrkernel.engines.job import Job
 from mrkernel.engines.result import JobResult
 
@@ -19,7 +19,8 @@ def submit(mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any)
         inputs: a path, glob or directory, or a list of these: CSV, JSON lines and Parquet by
             name, else lines of text; or an iterable, a DataFrame or an Arrow table whose items or
             rows are the records. A list of str is a list of paths: pass ``iter(lines)`` for lines
-            in memory.
+            in memory. A dict of name → input tags records: ``mapper(source, record)``. The
+            result of another job: its pairs, read where they lie, ``mapper(key, value)``.
         reducer: ``reducer(key, values)``; a built-in by name (sum count min max mean stats first
             list set top:N identity); or "none" for a map-only job.
         **options: see ``mrkernel submit --help``: the same names with underscores.
@@ -29,7 +30,10 @@ def submit(mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any)
         OutputExistsError: the output is there already.
         TaskFailedError: mapper or reducer fail on the first records.
     """
-    return submit_job(lambda o: choose_engine(o.on)[0], mapper, inputs, reducer, options)
+    listed = list_inputs(inputs)
+    return submit_job(
+        lambda o: choose_engine(o.on, None, listed)[0], mapper, listed, reducer, options
+    )
 
 
 def run(mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any) -> JobResult:

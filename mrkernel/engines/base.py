@@ -25,6 +25,7 @@ class PreparedJob:
         notes: warnings to show, one sentence each.
         sample: what part of the input it is about; None: all of it.
         extends: a job that is done, whose map output this one takes over; "": none.
+        chain: submits another job: (engine, mapper, inputs, reducer, options).
     """
 
     spec: JobSpec
@@ -35,6 +36,7 @@ class PreparedJob:
     notes: tuple[str, ...] = ()
     sample: Sample | None = None
     extends: str = ""
+    chain: Callable[..., Job] | None = None
 
 
 #: Hears what user code prints, from a thread of the engine's: task, worker, text, and how many
@@ -49,6 +51,11 @@ class Engine(Protocol):
     label: str
     #: whether functions are used as they are, in the process that submits
     in_process: bool
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster's, the same for all who reach it; "": what it makes is only here."""
+        ...
 
     @property
     def slots(self) -> int:

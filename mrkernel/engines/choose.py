@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any, cast
 
+from mrkernel.data.sources import Named
 from mrkernel.engines.base import Engine
 from mrkernel.engines.inline import InlineEngine
 from mrkernel.engines.local import embedded_cluster
 from mrkernel.engines.remote import ManagerClient, connect
+from mrkernel.engines.result import JobResult
 from mrkernel.errors import JobSpecError
 from mrkernel.security.token import find_manager, running_managers
 
 _clients: dict[str, ManagerClient] = {}
 
 
-def choose_engine(on: Any = None, chosen: Engine | None = None) -> tuple[Engine, str]:
-    """Choose where to run: ``on``, else what the session chose, else ``MRKERNEL_ADDRESS``, else my
-    only running manager, else the cluster inside this session.
+def choose_engine(
+    on: Any = None, chosen: Engine | None = None, inputs: Iterable[Any] = ()
+) -> tuple[Engine, str]:
+    """Choose where to run: ``on``, else what the session chose, else where the job's input lies,
+    else ``MRKERNEL_ADDRESS``, else my only running manager, else the cluster inside this session.
 
     Args:
         on: an engine, "inline", "local", ``host:port`` or the name of a manager; None: choose.
         chosen: what ``%mr_cluster`` chose.
+        inputs: of the job; one may be the result of another, which a cluster keeps.
 
     Returns: the engine, and one sentence that says which it is and why.
 
@@ -43,6 +49,11 @@ def choose_engine(on: Any = None, chosen: Engine | None = None) -> tuple[Engine,
         return _client(on), f"running on the manager at {on}"
     if chosen is not None:
         return chosen, f"running on {chosen.label} (chosen with %mr_cluster)"
+    for given in inputs:
+        given = given.given if isinstance(given, Named) else given
+        engine = given.engine if isinstance(given, JobResult) else None
+        if isinstance(engine, ManagerClient) and not engine.closed:
+            return engine, f"running on {engine.label}, where the job's input is"
     address = os.environ.get("MRKERNEL_ADDRESS")
     if address:
         return _client(address), f"running on the manager at {address} (MRKERNEL_ADDRESS)"

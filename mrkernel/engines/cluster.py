@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from mrkernel.config import API, JobOptions
+from mrkernel.data.sources import named
 from mrkernel.engines.base import Engine
 from mrkernel.engines.job import Job
 from mrkernel.engines.prepare import prepare
@@ -20,16 +21,14 @@ from mrkernel.errors import JobSpecError
 def submit_job(
     choose: Callable[[JobOptions], Engine],
     mapper: Any,
-    inputs: Any,
+    inputs: Sequence[Any],
     reducer: Any,
     given: dict[str, Any],
 ) -> Job:
     """Check a job of the Python door and start it on the engine that ``choose`` gives."""
     options = JobOptions.from_keywords(given, API)
-    if inputs is None:
-        raise JobSpecError("the job has no input: give a path, a glob, or an iterable of records")
     prepared, engine = prepare(
-        mapper, _listed(inputs), reducer, options, lambda: choose(options), cwd=Path.cwd()
+        mapper, inputs, reducer, options, lambda: choose(options), cwd=Path.cwd()
     )
     return engine.submit_prepared(prepared)
 
@@ -43,12 +42,18 @@ def run_to_end(job: Job) -> JobResult:
         raise
 
 
-def _listed(inputs: Any) -> Sequence[Any]:
-    """One input, or a list of them.
+def list_inputs(inputs: Any) -> Sequence[Any]:
+    """Make a list of inputs of what a caller gave.
+
+    A dict gives each input a name, or several of them, for ``mapper(source, record)``.
 
     A list with a path in it is a list of inputs; a list of anything else is one input, its items
     the records. Lines of text in a list would look like paths: ``iter(lines)`` says what is meant.
     """
+    if inputs is None:
+        raise JobSpecError("the job has no input: give a path, a glob, or an iterable of records")
+    if isinstance(inputs, dict):
+        return named(inputs)
     if isinstance(inputs, (list, tuple)) and any(
         isinstance(each, (str, os.PathLike)) for each in inputs
     ):
@@ -64,7 +69,7 @@ class Cluster:
     def submit(self, mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any) -> Job:
         """Start a job here; see ``mrkernel.submit``."""
         here = cast(Engine, self)
-        return submit_job(lambda _: here, mapper, inputs, reducer, options)
+        return submit_job(lambda _: here, mapper, list_inputs(inputs), reducer, options)
 
     def run(
         self, mapper: Any, inputs: Any = None, reducer: Any = None, **options: Any

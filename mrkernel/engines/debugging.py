@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from mrkernel.data import pickles
+from mrkernel.data.batches import called_with
 from mrkernel.errors import JobSpecError, TaskFailedError
 from mrkernel.job import counters, randomness
 from mrkernel.job.callables import prepare
@@ -164,7 +165,8 @@ def _do_again(function: Any, failure: Failure) -> None:
         return
     prepared = prepare(function, failure.role)
     if failure.role == "mapper":
-        given = prepared.call(key, thing) if prepared.required == 2 else prepared.call(thing)
+        both = prepared.required == 2
+        given = prepared.call(*called_with(key, thing)) if both else prepared.call(thing)
         _check_pairs(given, failure)
         return
     given = prepared.call(key, Values(thing))

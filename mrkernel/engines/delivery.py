@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mrkernel.data.host import host_id
 from mrkernel.data.outputs import Output
@@ -68,7 +69,7 @@ def deliver(
         result.sample = sample
         if output is not None:
             result.paths = _written(result, output)
-            result.output = output.path
+            result.output = output.place
     return result
 
 
@@ -77,7 +78,7 @@ def is_copied(ended: Ended) -> bool:
     return sum(place.nbytes for place in ended.parts) <= COPIED_BYTES
 
 
-def _written(result: JobResult, output: Output) -> list[Path]:
+def _written(result: JobResult, output: Output) -> list[Any]:
     try:
         return result.write(output)
     except JobSpecError as error:
@@ -87,12 +88,12 @@ def _written(result: JobResult, output: Output) -> list[Path]:
         raise
     except OSError as error:
         raise JobError(
-            f"{output.path} cannot be written ({error.strerror or error}): make room there or "
+            f"{output.place} cannot be written ({error.strerror or error}): make room there or "
             "choose another --output, and run the job again"
         ) from error
     except Exception as error:
         raise JobError(
-            f"a key or value of the result cannot be made into text for {output.path} "
+            f"a key or value of the result cannot be made into text for {output.place} "
             f"({type(error).__name__}: {error}): yield plain data, or mend its __repr__"
         ) from error
 

@@ -60,6 +60,7 @@ class InlineEngine:
     label = "this process"
     slots = SLOTS
     in_process = True
+    cluster_id = ""
 
     def __init__(self) -> None:
         #: What jobs left behind that may be extended, for as long as somebody has the job.
@@ -84,6 +85,8 @@ class InlineEngine:
                 notes=prepared.notes,
             )
             make_retriable(job, self, prepared)
+            if prepared.chain is not None:
+                job.chain = partial(prepared.chain, self)
             if ended.outcome == "done":
                 result = deliver(
                     ended,

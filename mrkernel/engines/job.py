@@ -9,7 +9,7 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mrkernel.engines.bad_records import BadRecords
 from mrkernel.engines.result import JobResult
@@ -18,6 +18,9 @@ from mrkernel.errors import ClusterError, JobCancelledError, JobError, JobSpecEr
 from mrkernel.job.functions import Functions
 from mrkernel.monitor.live import LivePicture
 from mrkernel.monitor.report import report_html
+
+if TYPE_CHECKING:
+    from mrkernel.engines.base import Engine
 
 #: Seconds a cancelled job gets to say so, everywhere.
 CANCEL_S = 2.0
@@ -33,6 +36,8 @@ class Job:
         name: as the user calls it.
         notes: what was remarked while it was prepared, one sentence each.
         functions: those it was submitted with; None: it was submitted elsewhere.
+        engine: where its result lies; None: nowhere.
+        chain: submits a job there: (mapper, inputs, reducer, options).
         retry: submits its bad records again: (its id, they, the mended mapper, options said anew);
             None: it was submitted elsewhere.
     """
@@ -52,6 +57,8 @@ class Job:
         self.notes = notes
         self.functions: Functions | None = None
         self.retry: Callable[[str, BadRecords, Any, dict[str, Any]], Job] | None = None
+        self.engine: Engine | None = None
+        self.chain: Callable[..., Job] | None = None
         self._watch = watch
         self._cancel = cancel
         self._page = page
@@ -166,6 +173,7 @@ class Job:
 
     def _retriable(self, result: JobResult) -> JobResult:
         """Let who has only the result try its bad records again."""
+        result.engine, result.chain = self.engine, self.chain
         if result.retry is None and self.retry is not None:
             result.retry = partial(self.retry, self.id, result.bad_records)
         return result

@@ -17,7 +17,7 @@ from functools import partial
 import msgspec
 
 from mrkernel.data.records import Batch, RecordReader
-from mrkernel.data.splits import FileSplit, MemorySplit, Split
+from mrkernel.data.splits import FileSplit, MemorySplit, PartSplit, Split
 from mrkernel.errors import MRKernelError
 from mrkernel.job import counters, randomness
 from mrkernel.job.batch_mapping import BatchMapCall
@@ -89,6 +89,15 @@ def choose_places(splits: Sequence[Split], most: int = PLACES) -> list[tuple[Spl
                 (msgspec.structs.replace(split, start=start), size / len(starts))
                 for start in starts
             ]
+        elif isinstance(split, PartSplit):
+            # Its pairs are in the order of their keys: the first of them are like no others.
+            end = split.first + split.count
+            starts = sorted({split.first + split.count * n // count for n in range(count)})
+            each = split.nbytes / len(starts)
+            for start in starts:
+                nbytes = max(1, split.nbytes * (end - start) // split.count)
+                rest = msgspec.structs.replace(split, first=start, count=end - start, nbytes=nbytes)
+                places.append((rest, each))
         else:
             places.append((split, float(split.nbytes)))
     return places

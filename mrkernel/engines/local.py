@@ -110,6 +110,11 @@ class LocalCluster(Disturbable, Cluster):
         return self.client.web_url(job)
 
     @property
+    def cluster_id(self) -> str:
+        """The cluster's; waits until it is up."""
+        return self.client.cluster_id
+
+    @property
     def slots(self) -> int:
         """Slots of all workers as planned, whether they have joined yet or not."""
         return sum(self.slots_of_workers)

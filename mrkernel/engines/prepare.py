@@ -5,6 +5,7 @@ Everything that can be refused is refused here, before a task runs.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -20,17 +21,23 @@ from typing import Any
 
 import msgspec
 
-from mrkernel.config import JobOptions, most_skipped
+from mrkernel.config import API, JobOptions, most_skipped
+from mrkernel.data import pickles
 from mrkernel.data.inputs import resolve
 from mrkernel.data.memory import stream_schema
 from mrkernel.data.outputs import check_output
 from mrkernel.data.pickles import modules_named
 from mrkernel.data.records import Batch, RecordReader, check_errors, open_split
 from mrkernel.data.schemas import CsvSchema
-from mrkernel.data.splits import MemorySplit, Split
+from mrkernel.data.sources import split_names
+from mrkernel.data.splits import MemorySplit, PartSplit, Split
 from mrkernel.engines.base import Engine, PreparedJob
+from mrkernel.engines.chaining import Chained, kind_of_pairs
+from mrkernel.engines.hadoop import applied, named_programs, with_programs
 from mrkernel.engines.inline import InlineEngine
+from mrkernel.engines.job import Job
 from mrkernel.engines.key_sample import sample_boundaries
+from mrkernel.engines.result import JobResult
 from mrkernel.engines.sample import take_sample
 from mrkernel.errors import JobSpecError, TaskFailedError
 from mrkernel.job.builtins import builtin_combiner, check_builtin
@@ -39,6 +46,7 @@ from mrkernel.job.failure import UserCodeError
 from mrkernel.job.functions import Functions, isolated, pack
 from mrkernel.job.plan import default_reduce_tasks
 from mrkernel.job.preflight import RECORDS, Preflight, preflight
+from mrkernel.job.program import Program
 from mrkernel.job.projection import columns_read
 from mrkernel.job.spec import JobSpec
 from mrkernel.job.trial import try_apart
@@ -84,7 +92,7 @@ def prepare(
     """Check and gather all that a job needs.
 
     Args:
-        mapper: function or class.
+        mapper: function or class, or a command.
         inputs: paths, globs, directories, and in-memory things, each one input.
         reducer: function, class, name of a built-in, or "none" for a map-only job.
         choose: gives the engine to run on. Called after the checks that need none, so that a
@@ -99,8 +107,10 @@ def prepare(
         OutputExistsError: the output is there.
         TaskFailedError: the functions fail on the first records.
     """
-    options = _checked(options)
-    functions = _functions(mapper, reducer, options)
+    mapper, reducer, options = named_programs(mapper, reducer, _checked(options))
+    options, reducer, said = applied(options, reducer)
+    functions = with_programs(_functions(mapper, reducer, options), options, inputs)
+    by_program = isinstance(functions.mapper, Program)
     output = None
     if options.sample and options.output is not None:
         raise JobSpecError(
@@ -121,24 +131,41 @@ def prepare(
     engine = InlineEngine() if options.sample else choose()
     slots = engine.slots
     columns = columns_read(mapper)
+    given, sources = split_names(inputs, Path.cwd() if cwd is None else cwd)
+    if options.batch and any(sources):
+        raise JobSpecError(
+            "a --batch mapper takes tables, which do not say of which input they are: leave "
+            "--batch or the names of the inputs out"
+        )
+    chained = Chained(engine)
+    for number, each in enumerate(given):
+        if isinstance(each, JobResult):
+            name = (names[number] if names else None) or sources[number] or each.name
+            given[number] = chained.cut(
+                each, name, options.split_size, max(slots, 1), options.sample
+            )
     found = resolve(
-        inputs,
+        given,
         split_size=options.split_size,
         slots=max(slots, 1),
         cwd=cwd,
         encoding=options.encoding,
         errors=options.errors,
         names=names,
-        format=options.format,
+        sources=sources,
+        # A program gets the lines of a file as they are, whatever they mean.
+        format="lines" if by_program and options.format == "auto" else options.format,
         columns=columns,
     )
     splits = found.splits
-    look = partial(_open_shortly, options=options, columns=columns, schemas=found.schemas)
-    notes: tuple[str, ...] = ()
+    look = partial(
+        _open_shortly, options=options, columns=columns, schemas=found.schemas, chained=chained
+    )
+    notes: tuple[str, ...] = said
     sample = None
     if options.sample:
         splits, sample = take_sample(splits, options.sample)
-        notes = (f"a sample in this process: {sample.describe()}",)
+        notes += (f"a sample in this process: {sample.describe()}",)
     input_bytes = sum(split.nbytes for split in splits)
     reduce_tasks = _reduce_tasks(functions, options, input_bytes, slots)
     blobs: dict[str, bytes] = {}
@@ -150,18 +177,23 @@ def prepare(
 
     if engine.in_process:
         # What is no text is told before the job everywhere; items are as they were given here.
-        _first_batch([s for s in splits if not isinstance(s, MemorySplit)], look)
+        if not by_program:
+            _first_batch([s for s in splits if not isinstance(s, MemorySplit)], look)
         if options.partitioner == RANGE:
             functions = ranged(lambda: nullcontext(functions))
     else:
         first = partial(_first_batch, splits, look)
-        packed = pack(functions, beside=cwd, names=cells, also=_modules_of_items(splits))
-        notes = packed.notes
+        also = _modules_of_items(splits, first)
+        packed = pack(functions, beside=cwd, names=cells, also=also)
+        notes += packed.notes
         digest = hashlib.sha256(packed.data).hexdigest()
         named = None if output is None else output.columns
-        tried = _try_first_records(
-            packed.data, digest, splits, first, options, anew=named is not None
-        )
+        # Programs are looked at when they are found, and files lie in the folders of tasks only.
+        tried = Preflight(0, 0, 0)
+        if not functions.has_program and not functions.files:
+            tried = _try_first_records(
+                packed.data, digest, splits, first, options, anew=named is not None
+            )
         notes += tried.notes
         if tried.advice is not None and input_bytes >= ADVICE_FROM:
             notes += (tried.advice,)
@@ -169,7 +201,7 @@ def prepare(
             tried.shape.refuse(named)
         if options.partitioner == RANGE:
             functions = ranged(partial(isolated, packed.data))
-            packed = pack(functions, beside=cwd, names=cells, also=_modules_of_items(splits))
+            packed = pack(functions, beside=cwd, names=cells, also=also)
             digest = hashlib.sha256(packed.data).hexdigest()
         blobs[digest] = packed.data
         splits = _to_blobs(splits, blobs)
@@ -194,10 +226,13 @@ def prepare(
         slot_memory=options.slot_memory and min(options.slot_memory, _UNLIMITED),
         seed=0,
         python=f"{sys.version_info[0]}.{sys.version_info[1]}",
+        resident=not options.sample and _read_before(splits),
         in_process=engine.in_process,
     )
-    notes = found.notes + notes
-    prepared = PreparedJob(spec, tuple(splits), functions, blobs, output, notes, sample)
+    notes = found.notes + chained.notes + notes
+    prepared = PreparedJob(
+        spec, tuple(splits), functions, blobs, output, notes, sample, chain=_submit_on
+    )
     return prepared, engine
 
 
@@ -263,9 +298,24 @@ def _functions(mapper: Any, reducer: Any, options: JobOptions) -> Functions:
     return Functions(mapper, reducer, combiner, options.partitioner)
 
 
-def _modules_of_items(splits: list[Split]) -> set[str]:
-    """Modules whose classes the in-memory records are made of."""
+def _submit_on(engine: Engine, mapper: Any, inputs: Any, reducer: Any, **options: Any) -> Job:
+    """Submit a job to an engine that has no ``submit`` of its own."""
+    said = JobOptions.from_keywords(options, API)
+    prepared, _ = prepare(mapper, [inputs], reducer, said, lambda: engine, cwd=Path.cwd())
+    return engine.submit_prepared(prepared)
+
+
+def _modules_of_items(splits: list[Split], first: Callable[[], Batch | None]) -> set[str]:
+    """Modules whose classes the in-memory records, or those of a result, are made of.
+
+    Args:
+        first: reads the first records.
+    """
     named: set[str] = set()
+    if any(isinstance(split, PartSplit) for split in splits):
+        batch = first()
+        with contextlib.suppress(Exception):  # of the user's own pickling
+            named |= modules_named(pickles.dumps(batch.records[:RECORDS] if batch else []))
     for split in splits:
         if isinstance(split, MemorySplit) and split.data and not split.arrow:
             named |= modules_named(split.data)
@@ -321,7 +371,7 @@ def _try_first_records(
         anew: what is known of other items of the same kind is not enough: their shape matters.
     """
     skip = most_skipped(options.on_error)
-    key = (f"{digest} {options.batch} {bool(skip)}", _kind_of_records(splits))
+    key = (f"{digest} {options.batch} {bool(skip)}", _kind_of_records(splits, first))
     known = _passed.get(key)
     if known is not None and not anew:
         return known
@@ -344,6 +394,22 @@ def _try_first_records(
     return tried
 
 
+#: Digests of inputs that jobs of this program read of late, oldest first.
+_read: OrderedDict[bytes, None] = OrderedDict()
+_READ_KEPT = 16
+
+
+def _read_before(splits: list[Split]) -> bool:
+    """Whether a job of this program had this very input: a loop, which will read it again."""
+    digest = hashlib.sha256(msgspec.msgpack.encode(splits)).digest()
+    before = digest in _read
+    _read[digest] = None
+    _read.move_to_end(digest)
+    while len(_read) > _READ_KEPT:
+        _read.popitem(last=False)
+    return before
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Reads items of Python's own types only: nothing is imported, nothing is called."""
 
@@ -351,13 +417,15 @@ class _PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is no plain type")
 
 
-def _kind_of_records(splits: list[Split]) -> str:
+def _kind_of_records(splits: list[Split], read: Callable[[], Batch | None]) -> str:
     """Say what the functions get: the same file, or items of the same types and columns.
 
     A loop that submits small jobs gives new items of one kind each time; a trial on twenty of them
     says as much as a trial on the next twenty.
     """
     first = splits[0] if splits else None
+    if isinstance(first, PartSplit):
+        return kind_of_pairs(read(), RECORDS)
     if isinstance(first, MemorySplit) and first.data and first.arrow:
         return f"table {stream_schema(first.data)}"
     if isinstance(first, MemorySplit) and first.data:
@@ -379,8 +447,11 @@ def _open_shortly(
     options: JobOptions,
     columns: tuple[str, ...] | None,
     schemas: tuple[CsvSchema, ...],
+    chained: Chained,
 ) -> RecordReader:
     """Open a split to look at its beginning only."""
+    if isinstance(split, PartSplit):
+        return chained.open(split)
     return open_split(
         split,
         encoding=options.encoding,

@@ -23,6 +23,7 @@ from mrkernel.engines.pictures import Pictures
 from mrkernel.engines.questions import Frames, Questions, alone
 from mrkernel.engines.retry import make_retriable
 from mrkernel.engines.running import RunningJobs, lost_with
+from mrkernel.engines.task_logs import TaskLogs
 from mrkernel.errors import (
     ClusterError,
     JobError,
@@ -42,6 +43,7 @@ from mrkernel.protocol.messages import (
     DisturbWorker,
     Ended,
     FetchFunctions,
+    FindStores,
     Functions,
     JobPrinted,
     Look,
@@ -50,6 +52,7 @@ from mrkernel.protocol.messages import (
     Refused,
     ReleaseJob,
     RetireWorker,
+    StorePlaces,
     Submit,
     Unwatch,
     View,
@@ -111,6 +114,11 @@ class ManagerClient(Disturbable, Cluster):
         except BaseException:
             self._link.close()
             raise
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster's, as its manager told it."""
+        return self._cluster_id
 
     @property
     def slots(self) -> int:
@@ -183,6 +191,7 @@ class ManagerClient(Disturbable, Cluster):
             page=partial(self.web_url, job_id),
             notes=notes,
         )
+        job.engine, job.chain = self, self.submit
         self._running.add(job, output, on_print)
         return job
 
@@ -194,6 +203,15 @@ class ManagerClient(Disturbable, Cluster):
         """
         answer: Functions = self._ask(lambda t: FetchFunctions(t, JobId(job_id)))
         return answer.data
+
+    def logs(self, job_id: str) -> TaskLogs:
+        """Return what the tasks of a job printed, as the workers keep it.
+
+        Raises:
+            JobSpecError: the manager knows no such job.
+        """
+        answer: StorePlaces = self._ask(lambda t: FindStores(t, JobId(job_id)))
+        return TaskLogs(answer.places, self.connection.secret, job_id)
 
     def release(self, job_id: str) -> None:
         """Let the cluster delete all it holds of a job."""
@@ -329,7 +347,7 @@ class ManagerClient(Disturbable, Cluster):
             case Refused(ticket, sentence) if ticket in self._returning:
                 job_id = self._returning.pop(ticket)
                 self._let_go(job_id, JobError(f"job {job_id} is gone, run it again: {sentence}"))
-            case Refused(ticket) | Agreed(ticket) | Functions(ticket):
+            case Refused(ticket) | Agreed(ticket) | Functions(ticket) | StorePlaces(ticket):
                 self._settle(ticket, message)
             case JobPrinted() | Ended():
                 self._running.heard(message)

@@ -21,6 +21,7 @@ from mrkernel.job.failure import short
 from mrkernel.shuffle.block import Block
 from mrkernel.shuffle.keys import encode, normalise
 from mrkernel.shuffle.merge import block_pairs, merge_blocks
+from mrkernel.shuffle.pairs import pair_batches
 from mrkernel.shuffle.run import Read, RunIndex, segment_readers
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
     from mrkernel.data.outputs import Output
+    from mrkernel.data.records import Batch
+    from mrkernel.data.splits import PartSplit
+    from mrkernel.engines.base import Engine
     from mrkernel.engines.job import Job
 
 Pair = tuple[Any, Any]
@@ -59,9 +63,16 @@ class ResultPart:
 
     def segments(self) -> list[Any]:
         """Return the part's sorted segments (or its one unsorted one, of a map-only job)."""
+        return segment_readers(self._read, f"part {self.index} of the result", self._loaded(), 0)
+
+    def batches(self, split: PartSplit) -> Iterator[Batch]:
+        """Read some of its pairs as records, as the map task of a chained job does."""
+        return pair_batches(split, self._read, self._loaded())
+
+    def _loaded(self) -> RunIndex:
         if self._run is None:
             self._run = self._load_index()
-        return segment_readers(self._read, f"part {self.index} of the result", self._run, 0)
+        return self._run
 
 
 class JobResult:
@@ -73,9 +84,10 @@ class JobResult:
         counters: exact sums over the committed attempts.
         seconds: how long the job took.
         sample: which part of the input it is about, under ``--sample``; "": all of it.
-        output: where ``--output`` went: a file, or a directory; None without it.
-        paths: its files, in order; empty without it.
+        output: where ``--output`` went: a file, a directory, or a URL; None without it.
+        paths: its files, in order, each a ``Path``, or the text of a URL; empty without it.
         bad_records: those that the job went on without (``--on-error skip``).
+        engine: where it lies; None: nowhere but here.
     """
 
     def __init__(
@@ -95,9 +107,12 @@ class JobResult:
         self.counters = dict(counters or {})
         self.seconds = seconds
         self.sample = ""
-        self.output: Path | None = None
-        self.paths: list[Path] = []
+        self.output: Path | str | None = None
+        self.paths: list[Any] = []
         self.bad_records = BadRecords(bad)
+        self.engine: Engine | None = None
+        #: Submits a job there: (mapper, inputs, reducer, options).
+        self.chain: Callable[..., Job] | None = None
         #: Submits them again: (the mended mapper, options); None: the job is somebody else's.
         self.retry: Callable[[Any, dict[str, Any]], Job] | None = None
         self._parts = sorted(parts, key=lambda part: part.index)
@@ -129,6 +144,44 @@ class JobResult:
             if part.index == index:
                 for block in merge_blocks(part.segments()):
                     yield from block_pairs(block)
+
+    def mapreduce(self, mapper: Any, reducer: Any = None, **options: Any) -> JobResult:
+        """Run a job whose records are these pairs, where they lie; return its result.
+
+        They do not come through this program. Their order is part by part. As long as the job
+        runs they are kept, also when this result is released meanwhile.
+
+        Args:
+            mapper: ``mapper(key, value)``, or ``mapper(pair)``.
+            reducer: as for ``mrkernel.run``.
+            **options: see ``mrkernel submit --help``: the same names with underscores.
+
+        Raises:
+            JobSpecError: something makes no sense; nothing ran.
+            JobError: the job failed or was cancelled.
+        """
+        if options.get("on") is not None:
+            raise JobSpecError(
+                "mapreduce() runs where the result is: write mrkernel.run(mapper, result, reducer, "
+                "on=...) to run elsewhere"
+            )
+        if self.chain is None:
+            raise JobSpecError(f"nobody runs jobs where the result of {self.job} is")
+        job = self.chain(mapper, self, reducer, **options)
+        try:
+            return job.result()
+        except KeyboardInterrupt:
+            job.settle()
+            raise
+
+    @property
+    def parts(self) -> list[ResultPart]:
+        """Its parts, by number.
+
+        Raises:
+            ClusterError: it was released.
+        """
+        return self._held()
 
     def _held(self) -> list[ResultPart]:
         if self._released:
@@ -208,12 +261,12 @@ class JobResult:
         overwrite: bool = False,
         output_format: str | None = None,
         columns: str | Sequence[str] | None = None,
-    ) -> list[Path]:
+    ) -> list[Any]:
         """Write all pairs, whole or not at all; return the files.
 
         Args:
             path: ending in ``.csv .jsonl .parquet .txt``: one file, in the order of iteration;
-                else a new directory of ``part-00000 ...``.
+                else a new directory of ``part-00000 ...``; a URL that fsspec writes to is either.
             overwrite: replace such a file, or a directory that mrkernel wrote.
             output_format: of the part files: "text", "jsonl", "csv" or "parquet"; None: text.
             columns: names of the columns ("year,min,max", or a list); None: ``key`` and ``value``,
@@ -228,7 +281,7 @@ class JobResult:
         output = check_output(path, overwrite, format=output_format, columns=columns)
         return self.write(output)
 
-    def write(self, output: Output) -> list[Path]:
+    def write(self, output: Output) -> list[Any]:
         """Write all pairs to a place that was checked (``data.outputs.check_output``)."""
         from mrkernel.engines.saving import save
 

@@ -10,24 +10,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, islice, repeat
-from pathlib import Path
+from itertools import chain, islice
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from mrkernel.data.lines import LINE_FORMATS, Cells, LineFormat, UnfitCellError
+from mrkernel.data.manifest import PLAIN
 from mrkernel.data.output_writers import OutputWriter, PartFile
-from mrkernel.data.outputs import PLAIN, Output
+from mrkernel.data.outputs import Output
 from mrkernel.data.row_shape import RowShape
 from mrkernel.deploy.local import usable_cores
 from mrkernel.errors import JobSpecError
 from mrkernel.job.failure import short
 from mrkernel.shuffle.block import Block
-from mrkernel.shuffle.columns import ArrowColumn, Column
-from mrkernel.shuffle.dict_column import DictColumn
+from mrkernel.shuffle.line_pairs import block_lines, pair_cells
 
 if TYPE_CHECKING:
     from pyarrow import Table
+
+    from mrkernel.data.url_writers import UrlWriter
 
 _PARQUET = "parquet"
 #: Files written at once, at most: more would wait for the disk.
@@ -37,7 +38,7 @@ _MOST_THREADS = 4
 Files = Sequence[tuple[int, Callable[[], Iterable[Block]]]]
 
 
-def save(files: Files, output: Output, job: str) -> list[Path]:
+def save(files: Files, output: Output, job: str) -> list[Any]:
     """Write a result whole, or not at all.
 
     Args:
@@ -45,7 +46,7 @@ def save(files: Files, output: Output, job: str) -> list[Path]:
             several times.
         job: its id, for the manifest.
 
-    Returns: the files written, in order.
+    Returns: the files written, in order; of a URL their URLs.
 
     Raises:
         JobSpecError: the pairs do not fit the format or ``columns``; says what to do.
@@ -55,7 +56,7 @@ def save(files: Files, output: Output, job: str) -> list[Path]:
     def cells() -> Iterator[tuple[Cells, Cells]]:
         return map(pair_cells, chain.from_iterable(blocks() for _, blocks in files))
 
-    with OutputWriter(output, job=job) as writer:
+    with _writer(output, job) as writer:
         table = _Table(lambda: islice(cells(), 1), output)
         try:
             _write(files, writer, table)
@@ -63,25 +64,6 @@ def save(files: Files, output: Output, job: str) -> list[Path]:
             table = _Table(cells, output)
             _write(files, writer, table)
         return writer.commit(table.names)
-
-
-def pair_cells(block: Block) -> tuple[Cells, Cells]:
-    """Give the keys and the values of a block of a result part, as many of each."""
-    if len(block.columns) == 2:
-        return _cells(block.columns[0]), _cells(block.columns[1])
-    values = _cells(block.columns[0])
-    if block.keys.kind == "encoded":
-        keys: Cells = block.keys.to_list()
-    else:
-        keys = _cells(block.keys.column)
-    if block.counts is None:
-        return keys, values
-    if isinstance(keys, list):
-        return list(chain.from_iterable(map(repeat, keys, block.count_list()))), values
-    import numpy as np
-
-    places = np.repeat(np.arange(block.groups), block.count_array())
-    return ArrowColumn(keys, block.keys.kind).take(places).array, values
 
 
 def to_table(blocks: Iterable[Block]) -> Table:
@@ -114,15 +96,7 @@ def to_table(blocks: Iterable[Block]) -> Table:
 
 def text_lines(blocks: Iterable[Block]) -> Iterator[bytes | memoryview]:
     """Render pairs as ``key TAB value`` lines, a block of them at a time."""
-    lines = LINE_FORMATS[PLAIN](("key", "value"))
-    for block in blocks:
-        yield lines.rows(pair_cells(block))
-
-
-def _cells(column: Column) -> Cells:
-    if isinstance(column, DictColumn):
-        column = column.plain()
-    return column.array if isinstance(column, ArrowColumn) else column.to_list()
+    return map(block_lines, blocks)
 
 
 class _MisfitError(Exception):
@@ -272,7 +246,15 @@ class _StoppedError(Exception):
     """Another file could not be written, so this one is not needed."""
 
 
-def _write(files: Files, writer: OutputWriter, table: _Table) -> None:
+def _writer(output: Output, job: str) -> OutputWriter | UrlWriter:
+    if not output.url:
+        return OutputWriter(output, job=job)
+    from mrkernel.data.url_writers import UrlWriter
+
+    return UrlWriter(output, job=job)
+
+
+def _write(files: Files, writer: OutputWriter | UrlWriter, table: _Table) -> None:
     """Write all files: several at a time, because nearly all of it is done outside of Python's lock
     (reading, checksums, Arrow's text, writing).
     """
@@ -310,7 +292,7 @@ def _write(files: Files, writer: OutputWriter, table: _Table) -> None:
 def _write_file(
     number: int,
     blocks: Callable[[], Iterable[Block]],
-    writer: OutputWriter,
+    writer: OutputWriter | UrlWriter,
     table: _Table,
     stop: Event,
 ) -> None:
@@ -321,9 +303,11 @@ def _write_file(
         for block in blocks():
             if stop.is_set():
                 raise _StoppedError
-            keys, values = pair_cells(block)
-            rows.add(keys, values)
-            file.records += len(keys)
+            if table.format == PLAIN:
+                file.write(block_lines(block))
+            else:
+                rows.add(*pair_cells(block))
+            file.records += block.pairs
         rows.close()
     finally:
         rows.abandon()

@@ -130,6 +130,12 @@ def top_number(name: str) -> int:
     return int(name.partition(":")[2])
 
 
+def is_builtin(name: str) -> bool:
+    """Whether ``name`` can only mean a built-in reducer, well written or not."""
+    word = name.strip().partition(":")[0]
+    return word in _BUILTINS or word in ("top", IDENTITY)
+
+
 def check_builtin(name: str) -> None:
     """Refuse the name of no built-in reducer.
 

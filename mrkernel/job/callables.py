@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from mrkernel.errors import JobSpecError
 from mrkernel.job.failure import UserCodeError, user_failure
+from mrkernel.job.program import Program
 
 #: What to write, by role.
 EXAMPLES = {
@@ -77,6 +78,8 @@ def check(given: Any, role: str) -> None:
 
     Raises: JobSpecError: it cannot be called as its role demands; says what to write.
     """
+    if isinstance(given, Program):
+        return  # looked at when it was found
     if isinstance(given, type):
         _check_class(given, given.__name__, role)
     elif role != "partitioner":

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mrkernel.errors import JobSpecError
+from mrkernel.job.builtins import is_builtin
+from mrkernel.job.commands import defines, find_program, is_script, of_class
+from mrkernel.job.program import Program
 
 MAP_ONLY = "none"
 
 
-def load_function(text: str | None, role: str) -> Any:
+def load_function(text: str | None, role: str, files: Sequence[str] = ()) -> Any:
     """Load what ``text`` names.
 
     Args:
-        text: ``file.py`` (the function called ``role`` in it) or ``file.py:function``; anything
-            else is left as it is, for a built-in's name or "none". None stays None.
+        text: ``file.py`` (the function called ``role`` in it) or ``file.py:function``; a built-in's
+            name or "none", which stay as they are; a command, which becomes a `Program`. None stays
+            None.
         role: "mapper", "reducer", "combiner" or "partitioner".
+        files: paths given with ``--file``.
 
     Raises:
         JobSpecError: there is no such file or function, or the file cannot be run.
     """
     if text is None:
         return None
+    is_class, text_of_class = of_class(text, role)
+    if is_class and text_of_class is None:
+        return None
+    text = text_of_class or text
     path, colon, name = text.rpartition(":") if ".py:" in text else (text, "", role)
-    if not path.endswith(".py"):
-        if role == "mapper":
-            raise JobSpecError(
-                f"--mapper {text}: write file.py, or file.py:function; programs of other kinds "
-                "are not run by this version"
-            )
-        return text
+    if not path.endswith(".py") or (not colon and _is_program(path, role, files)):
+        return _load_program(text, role, files)
     file = Path(path)
     if not file.is_file():
         raise JobSpecError(f"--{role} {text}: there is no file {path} in {Path.cwd()}")
@@ -41,14 +45,35 @@ def load_function(text: str | None, role: str) -> Any:
     try:
         return getattr(module, name)
     except AttributeError:
-        if not colon and os.access(file, os.X_OK) and file.read_bytes()[:2] == b"#!":
-            raise JobSpecError(
-                f"--{role} {text} is a program without a function {name}(); programs are not run "
-                f"by this version: put def {name} into it"
-            ) from None
         functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         has = f"it has {', '.join(functions)}" if functions else "it has no function"
         raise JobSpecError(f"--{role} {text}: no {name} in {path}; {has}") from None
+
+
+def _is_program(path: str, role: str, files: Sequence[str]) -> bool:
+    """Whether a Python file is run by itself: it has a first line that says so, and no function."""
+    named = {Path(each.partition("#")[0]).name: each.partition("#")[0] for each in files}
+    file = Path(named.get(path, path))
+    if not file.is_file():
+        return " " in path
+    return is_script(file) and not defines(file, role)
+
+
+def _load_program(text: str, role: str, files: Sequence[str]) -> Program | str:
+    """Find a program; what is none is left as it is, where it may be a name of ours."""
+    if text.lower() == MAP_ONLY and role == "reducer":
+        return MAP_ONLY
+    if role in ("reducer", "combiner") and (is_builtin(text) or text == MAP_ONLY):
+        return text
+    program = find_program(text, role, files)
+    if program is not None:
+        return program
+    if role in ("mapper", "partitioner") or " " in text:
+        raise JobSpecError(
+            f"--{role} {text}: there is no file and no command {text.split()[0]} here; write "
+            "file.py, file.py:function, or a program such as ./map.sh"
+        )
+    return text
 
 
 def _load(file: Path, role: str) -> Any:

@@ -28,6 +28,7 @@ from mrkernel.errors import JobSpecError
 from mrkernel.job.captures import blame_size, blame_unpicklable
 from mrkernel.job.failure import SOURCE_NAMES, UserCodeError, frames_of, owner_of, user_failure
 from mrkernel.job.modules import LocalModules, Source
+from mrkernel.job.program import Program, ShippedFile
 
 #: Functions that carry more than this many bytes get a note; more than the other are refused.
 NOTE_BYTES = 64 << 20
@@ -43,6 +44,13 @@ class Functions:
     reducer: Any = None  #: None: map only
     combiner: Any = None
     partitioner: Any = None
+    files: tuple[ShippedFile, ...] = ()  #: that lie in the folder of every task
+
+    @property
+    def has_program(self) -> bool:
+        """Whether one of them is a program."""
+        each = (self.mapper, self.reducer, self.combiner, self.partitioner)
+        return any(isinstance(one, Program) for one in each)
 
 
 @dataclass(frozen=True)
@@ -181,13 +189,14 @@ def pack(
 
 def _roots(functions: Functions) -> list[tuple[str, Any]]:
     """The functions by role, as messages call them."""
-    given = zip(("mapper", "reducer", "combiner", "partitioner"), _fields(functions), strict=True)
+    given = zip(("mapper", "reducer", "combiner", "partitioner"), _fields(functions), strict=False)
     return [(role, each) for role, each in given if each is not None and not isinstance(each, str)]
 
 
-def _fields(functions: Functions) -> tuple[Any, Any, Any, Any]:
-    """The four fields (``dataclasses.astuple`` would copy them)."""
-    return functions.mapper, functions.reducer, functions.combiner, functions.partitioner
+def _fields(functions: Functions) -> tuple[Any, ...]:
+    """The fields (``dataclasses.astuple`` would copy them)."""
+    roles = functions.mapper, functions.reducer, functions.combiner, functions.partitioner
+    return *roles, functions.files
 
 
 def _dump(functions: Functions, modules: LocalModules) -> tuple[bytes, set[str]]:

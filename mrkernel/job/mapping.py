@@ -18,6 +18,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from mrkernel.data.batches import called_with
 from mrkernel.data.records import Batch
 from mrkernel.job.callables import prepare
 from mrkernel.job.evidence import evidence_of
@@ -68,13 +69,15 @@ class MapCall:
         Raises: UserCodeError: as ``pairs``.
         """
         records = batch.records
-        if start or (stop is not None and stop < len(records)):
-            records = records[start:stop]
         source: Iterator[Any]
         if self.wants_key:
-            source = iter(batch.keys()[start : start + len(records)])
+            stop = len(records) if stop is None else min(stop, len(records))
+            firsts, records = batch.arguments(start, stop)
+            source = iter(firsts)
             made: Iterator[Any] = map(self._call, source, records)
         else:
+            if start or (stop is not None and stop < len(records)):
+                records = records[start:stop]
             source = iter(records)
             made = map(self._call, source)
         if not self._generator:
@@ -146,7 +149,9 @@ class MapCall:
 
     def _again(self, batch: Batch, index: int) -> Any:
         record = batch.anew(index, index + 1)[0]  # the first call may have changed it
-        return self._call(batch.key(index), record) if self.wants_key else self._call(record)
+        if self.wants_key:
+            return self._call(*called_with(batch.mark(index), record))
+        return self._call(record)
 
     def _failed(self, error: BaseException, batch: Batch, index: int) -> UserCodeError:
         """The error of record ``index``; what the mapper gave back when that was no iterable."""
@@ -280,7 +285,7 @@ def at_record(failure: Failure, batch: Batch, index: int) -> Failure:
         where=batch.where(index),
         record=short(record),
         index=index,
-        evidence=evidence_of(batch.key(index), record),
+        evidence=evidence_of(batch.mark(index), record),
     )
 
 

@@ -168,7 +168,8 @@ class _Trial:
                 combiner = ReduceCall(functions.combiner, "combiner")
         if isinstance(mapper, MapCall):
             groups = self._map(mapper)
-            self.silent = mapper.silent and self.mapped > 0
+            # A class may give its pairs in finish().
+            self.silent = mapper.silent and self.mapped > 0 and not self.pairs
         else:
             groups = self._map_table(mapper)
         if reducer is None:

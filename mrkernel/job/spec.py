@@ -32,4 +32,5 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     slot_memory: int | None = None  #: bytes one slot may hold before it spills; None = by machine
     seed: int = 0  #: of ``random`` and ``numpy.random`` in every task, together with its id
     python: str = ""  #: "3.11": closures travel between equal minor versions only
+    resident: bool = False  #: its input was read before: what fits is to stay in the runners
     in_process: bool = False  #: functions are used as they are (inline engine), never pickled

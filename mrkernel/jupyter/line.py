@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ast
+import re
 import shlex
 from dataclasses import dataclass
 from typing import Any
 
 from IPython.core.error import UsageError
 
+_SOURCE = re.compile(r"([^\W\d]\w*)=(?={)")
+
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A whole word ``{code}``: the object itself is meant, not its text."""
+    """A whole word ``{code}``, or ``name={code}``: the object itself is meant, not its text."""
 
     code: str
+    source: str = ""  #: the name
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class Evaluated:
 
     code: str
     value: Any
+    source: str = ""
 
 
 def split_line(line: str) -> list[str | Expression]:
@@ -34,11 +39,14 @@ def split_line(line: str) -> list[str | Expression]:
     words: list[str | Expression] = []
     rest = line.strip()
     while rest:
-        if rest[0] == "{":
-            end = _expression_end(rest)
+        source = _SOURCE.match(rest)
+        begin = 0 if source is None else source.end()
+        if rest[begin : begin + 1] == "{":
+            end = _expression_end(rest[begin:])
             if end is not None:
-                words.append(Expression(rest[1 : end - 1].strip()))
-                rest = rest[end:].lstrip()
+                code = rest[begin + 1 : begin + end - 1].strip()
+                words.append(Expression(code, "" if source is None else source[1]))
+                rest = rest[begin + end :].lstrip()
                 continue
         word, rest = _shell_word(rest)
         words.append(word)

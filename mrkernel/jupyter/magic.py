@@ -14,6 +14,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 
 from mrkernel.config import MAGIC, JobOptions
+from mrkernel.data.sources import Named
 from mrkernel.engines.base import Engine, PreparedJob
 from mrkernel.engines.choose import choose_engine, close_clients
 from mrkernel.engines.job import CANCEL_S, Job
@@ -22,7 +23,8 @@ from mrkernel.engines.prepare import MAP_ONLY, RANGE, prepare
 from mrkernel.engines.remote import ManagerClient, connect
 from mrkernel.engines.result import JobResult
 from mrkernel.errors import ClusterError, JobSpecError, TaskFailedError
-from mrkernel.job.builtins import check_builtin
+from mrkernel.job.builtins import check_builtin, is_builtin
+from mrkernel.job.commands import find_program
 from mrkernel.job.failure import SOURCE_NAMES, Failure
 from mrkernel.job.files import load_function
 from mrkernel.jupyter.arguments import job_parser, parse
@@ -120,18 +122,19 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         )
 
         def choose() -> Engine:
-            engine, why = choose_engine(options.on, self._chosen)
+            engine, why = choose_engine(options.on, self._chosen, given_inputs)
             if not options.quiet:
                 print(why)  # noqa: T201 - the choice is always said
             return engine
 
         inputs = arguments["inputs"]
+        given_inputs = [_input(each) for each in inputs]
         names = cell_names(self.shell)
         SOURCE_NAMES.update(names)  # for tasks in this process; others are told
         with self._failed.of_trial(functions):
             prepared, engine = prepare(
                 functions["mapper"],
-                [each.value if isinstance(each, Evaluated) else each for each in inputs],
+                given_inputs,
                 functions["reducer"],
                 options,
                 choose,
@@ -221,6 +224,10 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         if callable(found) or (text in self.shell.user_ns and role not in ("reducer", "combiner")):
             return found, f"{text} of {origin_of(self.shell, found)}"
         if not text.endswith(".py") and ".py:" not in text and text != MAP_ONLY:
+            if role not in ("reducer", "combiner") or not is_builtin(text):
+                program = find_program(text, role)
+                if program is not None:
+                    return program, text
             missing = f"--{role} {text}: nothing in this notebook is called {text}"
             if role in ("mapper", "partitioner"):
                 raise UsageError(f"{missing}; define it first")
@@ -452,7 +459,14 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
             value = eval(compile(word.code, name, "eval"), namespace)
         except Exception as error:
             raise UsageError(f"{{{word.code}}}: {type(error).__name__}: {error}") from error
-        return Evaluated(word.code, value)
+        return Evaluated(word.code, value, word.source)
+
+
+def _input(word: Any) -> Any:
+    """What a word of a line is as an input."""
+    if not isinstance(word, Evaluated):
+        return word
+    return Named(word.source, word.value) if word.source else word.value
 
 
 def _print(text: str) -> None:

@@ -80,6 +80,7 @@ class Attempts:
                 carry=job.carry,
                 careful=task.careful,
                 skip=tuple(sorted(task.skip)) if task.skip else (),
+                part=self._outputs.part(task.split),
             )
         else:
             start = Start(
@@ -173,6 +174,8 @@ class Attempts:
     ) -> Ending | None:
         store = worker.store.id
         output = message.output
+        if job.spec.resident and task.split is not None:
+            self._books.note_reader(task.split, worker.id)
         if output is not None and task.used_digest and output.digest not in (0, task.used_digest):
             if task.state is TaskState.RUNNING:
                 self.requeue(job, task, now, "another output")

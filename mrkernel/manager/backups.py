@@ -145,6 +145,8 @@ class Backups:
         """
         if not task.is_map and (job.maps_left or self._outputs.wait_for_a_keeper(job)):
             return False  # what it would read is not all there
+        if task.is_map and self._outputs.wait_for_parts(job):
+            return False
         tried = task.failed_on.union(running.worker for running in task.running.values())
         worker = choose_worker(
             [w for w in self._books.workers.values() if w.id not in tried],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from mrkernel.data.splits import Split
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.events import PeerId
 from mrkernel.manager.facts import AnyFact
@@ -16,6 +17,9 @@ from mrkernel.manager.loads import Loads
 from mrkernel.manager.records import Job, Store, Task, Worker
 from mrkernel.monitor import events as public
 from mrkernel.protocol.messages import Refused
+
+#: Splits of which it is known who read them last.
+READERS_KEPT = 100_000
 
 
 class Books:
@@ -34,6 +38,8 @@ class Books:
         self.blobs: set[str] = set()  #: digests the shell holds
         self.retiring: set[str] = set()  #: instances that were asked to go, those gone as well
         self._out: list[Instruction] = []
+        self.readers: dict[Split, WorkerId] = {}
+        """Who read a split last, of input that is read again and again: it may still hold it."""
         self.keepers_changed = 0  #: times that a store got another keeper, or none
         self._facts: list[AnyFact] = []
 
@@ -66,6 +72,13 @@ class Books:
     def refuse(self, peer: PeerId, ticket: int, sentence: str) -> None:
         """Answer a client's request with no."""
         self._out.append(Send(peer, Refused(ticket, sentence)))
+
+    def note_reader(self, split: Split, worker: WorkerId) -> None:
+        """Put down who read a split last; those noted longest ago are forgotten."""
+        self.readers.pop(split, None)
+        self.readers[split] = worker
+        while len(self.readers) > READERS_KEPT:
+            del self.readers[next(iter(self.readers))]
 
     def wanted(self) -> tuple[tuple[JobId, ...], tuple[JobId, ...]]:
         """Say of which jobs files are wanted, and of which of these only the result's."""

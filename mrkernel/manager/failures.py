@@ -9,6 +9,7 @@ kills it can be named; with ``--on-error skip`` that record is passed over.
 
 from __future__ import annotations
 
+from mrkernel.data.splits import PartSplit
 from mrkernel.ids import WorkerId
 from mrkernel.job.failure import Failure
 from mrkernel.manager.attempts import Attempts, Ending
@@ -145,9 +146,9 @@ class Failures:
     # --- runs that cannot be read -----------------------------------------------------------------
 
     def fetch_failed(self, worker: Worker, message: FetchFailed, now: float) -> Ending | None:
-        """A reduce attempt could not read a run: the link is to blame, or the map runs again."""
+        """What another task made could not be read: the link is to blame, or it is made again."""
         known = self._books.jobs.get(message.job)
-        if known is not None and not 0 <= message.map_index < len(known.maps):
+        if known is not None and not _can_read(known, message):
             self._books.say(Close(worker.peer))
             return None
         taken = self._attempts.take(worker, message.job, message.task, message.attempt, now)
@@ -157,18 +158,25 @@ class Failures:
         job.moved_at = now
         self._attempts.requeue(job, task, now, message.reason)
         self._attempts.tell_lost(job, task, message.attempt, worker.id, message.reason, now)
-        source = job.maps[message.map_index]
-        current = source.winner == message.map_attempt and source.holder == message.worker
-        if source.state is not TaskState.DONE or not current:
-            return None  # known to be lost, or elsewhere, already
-        store = self._books.stores.get(message.worker)
+        maker = self._books.jobs.get(message.part_of) if message.part_of else job
+        if maker is None:
+            return None  # the next tick says so
+        made = maker.result_tasks if message.part_of else maker.maps
+        source = made[message.map_index]
+        holder = source.holder
+        if source.state is not TaskState.DONE or source.winner != message.map_attempt:
+            return None  # known to be lost already
+        if not message.part_of and holder != message.worker:
+            return None  # or elsewhere
+        assert holder is not None
+        store = self._books.stores.get(holder)
         if store is not None and store.kept_since > running.at and message.blame != "disk":
             return None  # it was told an address where the store is not any more
-        if message.blame == "network" and self._another_reader(task, worker, message.worker):
+        if message.blame == "network" and self._another_reader(task, worker, holder):
             self._books.note(
                 job.id,
                 "warning",
-                f"{worker.id} cannot fetch from {message.worker} ({message.reason}): {task.id} "
+                f"{worker.id} cannot fetch from {holder} ({message.reason}): {task.id} "
                 "goes to another worker",
                 now,
             )
@@ -176,10 +184,19 @@ class Failures:
             return None
         source.repeats += 1
         if source.repeats >= REPEATS:
+            of = f" of {maker.id}" if message.part_of else ""
             sentence = (
-                f"the output of {source.id} could not be read {source.repeats} times, last by "
-                f"{task.id} on {worker.id} from {message.worker}: {message.reason}; look at the "
+                f"the output of {source.id}{of} could not be read {source.repeats} times, last by "
+                f"{task.id} on {worker.id} from {holder}: {message.reason}; look at the "
                 "disks and the network between these hosts, and run the job again"
+            )
+            failure = Failure(kind="environment", sentence=sentence)
+            return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)
+        if message.part_of and maker.delivered:
+            sentence = (
+                f"part {source.index} of {maker.id}, which {task.id} reads, cannot be read on "
+                f"{holder} ({message.reason}), and that job's map output is not kept any more: run "
+                f"{maker.id} again, and this job on its new result"
             )
             failure = Failure(kind="environment", sentence=sentence)
             return Ending(job, JobTrigger.TASK_FAILED, sentence, failure)
@@ -190,25 +207,28 @@ class Failures:
             # each of its runs would cost another attempt.
             lost = [
                 task
-                for task in job.maps
+                for task in made
                 if task is source
                 or (
                     task.state is TaskState.DONE
-                    and task.holder == message.worker
-                    and task.run_in_file
+                    and task.holder == holder
+                    and (task.part_in_file if message.part_of else task.run_in_file)
                 )
             ]
         if message.blame == "network":
             # From now on the job keeps away from there, so that two who do not reach each other do
             # not hand it to and fro.
-            store = self._books.stores.get(message.worker)
-            away = {store.keeper.id if store is not None and store.keeper else message.worker}
-            for avoiding in (*lost, *job.reduces):
+            away = {store.keeper.id if store is not None and store.keeper else holder}
+            readers = job.maps if message.part_of else job.reduces
+            for avoiding in (*lost, *readers):
                 avoiding.failed_on = frozenset(away)
-        self._outputs.lose(job, lost, message.reason, now)
+        if message.part_of:
+            lost = self._outputs.lose_parts(maker, lost, message.reason, now)
+        else:
+            self._outputs.lose(maker, lost, message.reason, now)
         self._books.publish(
             public.OutputLost(
-                at=now, job=job.id, worker=message.worker, tasks=tuple(task.id for task in lost)
+                at=now, job=maker.id, worker=holder, tasks=tuple(task.id for task in lost)
             )
         )
         return None
@@ -220,3 +240,14 @@ class Failures:
             return False
         tried = {*task.failed_on, worker.id}
         return any(other not in tried for other in self._books.workers)
+
+
+def _can_read(job: Job, message: FetchFailed) -> bool:
+    """Whether the task that a worker names reads what it could not read."""
+    if not message.part_of:
+        return 0 <= message.map_index < len(job.maps)
+    task = job.tasks.get(message.task)
+    split = None if task is None else task.split
+    if not isinstance(split, PartSplit):
+        return False
+    return (split.job, split.part) == (message.part_of, message.map_index)

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from msgspec.structs import replace
 
 from mrkernel.data.splits import MemorySplit
-from mrkernel.ids import JobId, WorkerId
-from mrkernel.job.builtins import Folding, folding, told_by
+from mrkernel.ids import JobId
+from mrkernel.job.builtins import told_by
 from mrkernel.job.failure import Failure
-from mrkernel.job.plan import plan_tasks
-from mrkernel.job.spec import JobSpec
+from mrkernel.manager.admission import Admission, folds_of, no_extension, planned
 from mrkernel.manager.attempts import Attempts, Ending, done_event
 from mrkernel.manager.books import Books
+from mrkernel.manager.budget import BUDGET, Budget
+from mrkernel.manager.chains import Chains
 from mrkernel.manager.events import PeerId
 from mrkernel.manager.facts import JobGone, JobLetGo, JobOver, JobTaken
 from mrkernel.manager.instructions import DropBlob, Send, SendFunctions
-from mrkernel.manager.policy import carried_bytes
-from mrkernel.manager.records import Job, Task, Worker
+from mrkernel.manager.outputs import Outputs
+from mrkernel.manager.records import Job, Worker
 from mrkernel.manager.stores import Stores
 from mrkernel.manager.transitions import (
     JOB_TRANSITIONS,
@@ -37,15 +38,12 @@ from mrkernel.protocol.messages import (
     JobPrinted,
     PartPlace,
     Printed,
+    StorePlaces,
     Submit,
 )
 
 #: Ended jobs whose result nobody waits for are forgotten, oldest first, beyond this many.
 ENDED_JOBS_KEPT = 100
-#: Tasks of one job, and shares (map tasks x reduce tasks) of its map output, that the books hold.
-#: More is a slip, such as a split size in MB given in bytes, and would end the manager for all.
-MOST_TASKS = 200_000
-MOST_SHARES = 50_000_000
 OUTCOMES: dict[JobState, Literal["done", "failed", "cancelled"]] = {
     JobState.DONE: "done",
     JobState.FAILED: "failed",
@@ -61,6 +59,7 @@ class Jobs:
     Args:
         python: minor version whose closures this cluster runs, "3.11".
         in_process: whether functions and inputs are where its jobs run, and never travel.
+        keep: bytes of results that may lie with the workers.
     """
 
     def __init__(
@@ -68,15 +67,20 @@ class Jobs:
         books: Books,
         attempts: Attempts,
         stores: Stores,
+        outputs: Outputs,
+        chains: Chains,
         python: str,
         *,
         in_process: bool = False,
+        keep: int = BUDGET,
     ) -> None:
         self._books = books
         self._attempts = attempts
         self._stores = stores
-        self._python = python
-        self._in_process = in_process
+        self._outputs = outputs
+        self._chains = chains
+        self._admission = Admission(books, python, in_process=in_process)
+        self._budget = Budget(books, keep)
         self._by_key: dict[str, Job] = {}  #: of submissions that may be sent again
         self._offered: dict[PeerId, Counter[str]] = {}  #: blobs sent for jobs still to come
 
@@ -85,11 +89,13 @@ class Jobs:
         self._books.blobs.add(digest)
         self._offered.setdefault(peer, Counter())[digest] += 1
 
-    def client_lost(self, peer: PeerId) -> None:
+    def client_lost(self, peer: PeerId, now: float) -> None:
         """Nobody listens there any more; its jobs go on."""
         for job in self._books.jobs.values():
             job.watchers.pop(peer, None)
+            job.readers.discard(peer)
         self._drop(self._offered.pop(peer, ()))
+        self._keep_within_budget(None, now)
 
     def cancel(self, job_id: JobId, reason: str, now: float) -> None:
         """Stop a job everywhere; one that has ended stays as it is."""
@@ -108,8 +114,11 @@ class Jobs:
         spec, splits = message.spec, message.splits
         digests = {s.blob for s in splits if isinstance(s, MemorySplit) and s.blob}
         digests.add(spec.functions)
-        refusal = self._refusal(spec, digests, len(splits))
-        refusal = refusal or (self._no_extension(message) if message.extends else "")
+        refusal = self._admission.refusal(spec, digests, len(splits))
+        if not refusal and message.extends:
+            base = self._books.jobs.get(message.extends)
+            refusal = no_extension(base, spec) if base else self.no_such_job(message.extends)
+        refusal = refusal or self._chains.refusal(splits)
         self._forget_offer(peer, digests)
         if refusal:
             self._books.refuse(peer, message.ticket, refusal)
@@ -136,43 +145,26 @@ class Jobs:
     def take(self, fact: JobTaken, now: float) -> Job:
         """Put down a job that was accepted, also one that the journal knows."""
         self._books.jobs_seen = fact.number
-        spec = fact.spec
         base = self._books.jobs.get(fact.extends) if fact.extends and not fact.whole else None
-        kept = base.maps if base is not None else []
-        planned_maps, planned_reduces = plan_tasks(spec, fact.splits, first=len(kept))
-        maps = [_taken_over(task, fact, self._books.stores) for task in kept]
-        maps += [Task.planned(plan, TaskState.READY) for plan in planned_maps]
-        reduces = [Task.planned(plan, TaskState.WAITING) for plan in planned_reduces]
-        job = Job(fact.job, spec, maps, reduces, frozenset(fact.blobs), fact.at)
-        if base is not None:
-            # Its maps may run again here, also when the other job is forgotten.
-            job.blobs |= base.blobs - {base.spec.functions}
-        job.number, job.key, job.extends, job.moved_at = fact.number, fact.key, fact.extends, now
-        job.inherited = fact.inherited if fact.whole else len(kept)
-        job.carry = carried_bytes(len(maps), len(reduces))
-        job.tasks = {task.id: task for task in (*maps, *reduces)}
-        job.holders.update(task.holder for task in maps if task.holder and task.run_in_file)
-        job.ready_maps.extend(task for task in maps if task.state is TaskState.READY)
-        job.maps_left, job.reduces_left = len(job.ready_maps), len(reduces)
+        job = planned(fact, base, self._books.stores, now)
         self._books.jobs[job.id] = self._books.running[job.id] = job
         if job.key:
             self._by_key[job.key] = job
-        folds = _folding(spec)
+        folds = folds_of(job.spec)
         self._books.publish(
             public.JobAccepted(
                 at=fact.at,
                 job=job.id,
-                name=spec.name,
-                maps=len(maps),
-                reduces=len(reduces),
-                input_bytes=sum(task.input_bytes for task in maps),
-                functions=spec.functions_label,
+                name=job.spec.name,
+                maps=len(job.maps),
+                reduces=len(job.reduces),
+                input_bytes=sum(task.input_bytes for task in job.maps),
+                functions=job.spec.functions_label,
                 top=told_by(folds.map),
                 builtin=folds.reduce is not None,
             )
         )
-        for task in maps:
-            task.skip.update(fact.skips.get(task.id, {}))
+        for task in job.maps:
             if task.finished is not None and task.holder is not None:
                 self._books.publish(done_event(job, task.finished, task.holder, fact.at))
         return job
@@ -183,41 +175,6 @@ class Jobs:
         if offered is not None:
             offered.subtract(digests)
             self._offered[peer] = +offered
-
-    def _no_extension(self, message: Submit) -> str:
-        """Say why a job cannot be taken up once more; "" when it can."""
-        base = self._books.jobs.get(message.extends)
-        if base is None:
-            return self.no_such_job(message.extends)
-        if base.state is not JobState.DONE or base.delivered:
-            return (
-                f"the map output of {base.id} is not kept any more, so its bad records cannot be "
-                "run alone: run the job again"
-            )
-        if len(base.reduces) != message.spec.reduce_tasks or base.map_only:
-            return f"{base.id} had {len(base.reduces)} reduce tasks: give the same number"
-        return ""
-
-    def _refusal(self, spec: JobSpec, digests: set[str], maps: int) -> str:
-        """Say why a job cannot run here; "" when it can."""
-        if spec.in_process != self._in_process:
-            return "the job's functions are in another process than this manager: pack them"
-        if spec.in_process:
-            return ""
-        if spec.python != self._python:
-            return (
-                f"this cluster runs Python {self._python} and your program Python {spec.python}: "
-                "functions travel only between equal versions; start workers with yours"
-            )
-        if not digests <= self._books.blobs:
-            return "the job's functions or input did not arrive whole: submit it again"
-        reduces = spec.reduce_tasks
-        if maps + reduces > MOST_TASKS or maps * reduces > MOST_SHARES:
-            return (
-                f"the job has {maps:,} map and {reduces:,} reduce tasks, more than a manager can "
-                "keep books of: give fewer --reduce-tasks or a larger --split-size"
-            )
-        return ""
 
     def attach(self, peer: PeerId, ticket: int, job_id: JobId) -> None:
         """Tell a client what a job printed, and how it ends."""
@@ -240,6 +197,8 @@ class Jobs:
         if job.state is JobState.RUNNING:
             job.watchers[peer] = None
         else:
+            if job.result_bytes:
+                job.readers.add(peer)
             self._books.say(Send(peer, self._ended(job)))
 
     def release(self, peer: PeerId, job_id: JobId, runs_only: bool, now: float) -> None:
@@ -247,8 +206,10 @@ class Jobs:
         job = self._books.jobs.get(job_id)
         if job is None:
             return
-        if any(other.extends == job.id for other in self._books.running.values()):
-            job.release = runs_only  # as soon as who reads its map output is through
+        job.readers.discard(peer)
+        extended = any(other.extends == job.id for other in self._books.running.values())
+        if extended or (not runs_only and self._chains.is_read(job.id)):
+            job.release = runs_only  # as soon as who reads its map output, or result, is through
             return
         if job.state is JobState.RUNNING:
             if runs_only and job.ended_at is None:
@@ -277,9 +238,14 @@ class Jobs:
             held = tuple(digest for digest in gone if digest in worker.blobs)
             worker.blobs.difference_update(held)
             if held or job.id in worker.jobs | worker.may_hold or worker in keepers:
-                self._books.say(Send(worker.peer, Forget(job.id, held, runs_only)))
+                # What its tasks printed stays as long as the job is known.
+                keep_logs = not (runs_only or forget)
+                self._books.say(Send(worker.peer, Forget(job.id, held, runs_only, keep_logs)))
+                if keep_logs:
+                    worker.may_hold.add(job.id)
             if not runs_only:
                 worker.jobs.discard(job.id)
+            if forget:
                 worker.may_hold.discard(job.id)
         self._stores.tidy()
 
@@ -338,9 +304,31 @@ class Jobs:
                 self._books.note(job.id, "warning", f"{sentence}: it cannot be debugged", now)
 
     def _forget_oldest(self, now: float) -> None:
-        delivered = [job for job in self._books.jobs.values() if job.delivered]
+        delivered = [
+            job
+            for job in self._books.jobs.values()
+            if job.delivered and not self._chains.is_read(job.id)
+        ]
         for job in delivered[: max(0, len(delivered) - ENDED_JOBS_KEPT)]:
+            self._budget.forgotten(
+                job.id,
+                f"{job.id} is forgotten: of jobs that ended the last {ENDED_JOBS_KEPT} are known",
+            )
             self._forget(job, now)
+
+    def _keep_within_budget(self, ended: Job | None, now: float) -> None:
+        """Delete results that nobody fetches where all take too much; say so before it comes."""
+        if not any(job.result_bytes for job in self._books.jobs.values()):
+            return  # as a rule: results are small, or copied
+        read = frozenset(each for job in self._books.running.values() for each in job.reads)
+        for job in self._budget.too_many(ended, read):
+            said = self._budget.dropped(job)
+            self._books.note(None, "warning", said, now)
+            self._forget(job, now)
+        if ended is not None and ended.result_bytes:
+            warning = self._budget.warning(read)
+            if warning:
+                self._books.note(ended.id, "warning", warning, now)
 
     def _forget(self, job: Job, now: float) -> None:
         self._let_go(job, runs_only=False, forget=True)
@@ -360,10 +348,16 @@ class Jobs:
         job = self._books.jobs.get(message.job)
         if job is None:
             return
+        worker.store.logs.add(job.id)
         line = JobPrinted(job.id, message.task, worker.id, message.text, message.dropped)
         if job.printed_characters < PRINTED_KEPT:
             job.printed.append(line)
             job.printed_characters += len(line.text)
+        else:
+            # Who attaches later is told how much there was, at the end of what is kept.
+            last = job.printed[-1]
+            more = len(line.text) + line.dropped
+            job.printed[-1] = replace(last, dropped=last.dropped + more)
         for peer in job.watchers:
             self._books.say(Send(peer, line))
         self._books.publish(
@@ -390,13 +384,22 @@ class Jobs:
         self._books.record(JobOver(job.id, ended.outcome, ending.sentence, ending.failure, now))
         for peer in job.watchers:
             self._books.say(Send(peer, ended))
-        if job.state is not JobState.DONE:
+        if job.state is JobState.DONE:
+            if job.result_bytes:
+                job.readers.update(job.watchers)
+                self._keep_within_budget(job, now)
+        else:
             self._let_go(job, runs_only=False)
             self._forget_oldest(now)
-        base = self._books.jobs.get(job.extends)
-        if base is not None and base.release is not None:
-            runs_only, base.release = base.release, None
-            self.release(PeerId(0), base.id, runs_only, now)
+        for reader in list(self._books.running.values()):
+            broken = self._chains.broken(reader) if job.id in reader.reads else None
+            if broken is not None:
+                self.end(broken, now)
+        for base_id in sorted({job.extends, *job.reads}):
+            base = self._books.jobs.get(base_id)
+            if base is not None and base.release is not None:
+                runs_only, base.release = base.release, None
+                self.release(PeerId(0), base.id, runs_only, now)
 
     def close(
         self, job: Job, trigger: JobTrigger, sentence: str, failure: Failure | None, now: float
@@ -405,6 +408,9 @@ class Jobs:
         advance(job, JOB_TRANSITIONS, trigger, now, sentence)
         del self._books.running[job.id]
         job.ended_at, job.sentence, job.failure = now, sentence, failure
+        if job.state is JobState.DONE:
+            files = [task.part for task in job.result_tasks if task.part_in_file]
+            job.result_bytes = sum(part.nbytes for part in files if part is not None)
         job.fresh.clear()
         for task in job.tasks.values():
             if task.state is TaskState.RUNNING:
@@ -421,7 +427,7 @@ class Jobs:
                 for name, n in task.counters.items():
                     counters[name] = counters.get(name, 0) + n
             for task in job.result_tasks:
-                place = self._place(task)
+                place = self._outputs.place(task)
                 if place is not None:
                     parts.append(place)
         assert job.ended_at is not None
@@ -438,26 +444,12 @@ class Jobs:
             bad=tuple(record for task in job.maps for record in task.bad),
         )
 
-    def _place(self, task: Task) -> PartPlace | None:
-        """Where the part of a DONE task is, an empty one too; None when it was lost."""
-        part = task.part
-        assert task.holder is not None
-        store = self._books.stores.get(task.holder)
-        if part is None or (store is None and task.part_in_file):
-            return None
-        keeper = store.keeper if store is not None else None
-        return PartPlace(
-            index=task.index,
-            name=part.name,
-            nbytes=part.nbytes,
-            pairs=part.pairs,
-            data=part.data,
-            worker=keeper.id if keeper is not None else task.holder,
-            host_id=store.host_id if store is not None else "",
-            directory=store.directory if store is not None else "",
-            data_host=keeper.info.data_host if keeper is not None else "",
-            data_port=keeper.info.data_port if keeper is not None else 0,
-        )
+    def stores(self, peer: PeerId, ticket: int, job_id: JobId) -> None:
+        """Say where the files of a job may lie."""
+        if job_id not in self._books.jobs:
+            self._books.refuse(peer, ticket, self.no_such_job(job_id))
+        else:
+            self._books.say(Send(peer, StorePlaces(ticket, self._stores.places())))
 
     def functions(self, peer: PeerId, ticket: int, job_id: JobId) -> None:
         """Send the functions of a job to who debugs it."""
@@ -471,32 +463,8 @@ class Jobs:
 
     def no_such_job(self, job_id: JobId) -> str:
         """Say that there is none of that name, and which there are."""
+        gone = self._budget.why_gone(job_id)
+        if gone:
+            return gone
         known = ", ".join(self._books.jobs) or "none"
         return f"there is no job {job_id!r} here; jobs I know: {known}"
-
-
-def _folding(spec: JobSpec) -> Folding:
-    """What the job's built-ins fold, and where."""
-    names = {"function": object(), "none": None}
-    reducer, combiner = (names.get(name, name) for name in (spec.reducer, spec.combiner))
-    return folding(reducer, combiner, sort_values=spec.sort_values)
-
-
-def _taken_over(task: Task, fact: JobTaken, stores: Container[WorkerId]) -> Task:
-    """Make a map task that was done for another job; what was skipped there stays so.
-
-    It runs again if its output is gone meanwhile: nobody missed it there, where all was reduced.
-    """
-    gone = task.run_in_file and task.holder not in stores
-    state = TaskState.READY if gone else task.state
-    copy = Task(task.id, task.index, task.split, task.label, task.input_bytes, state)
-    # What was bad there comes with the new map tasks, or was passed over for good.
-    copy.skip = dict.fromkeys([*task.skip, *(record.index for record in task.bad)], "")
-    copy.attempts, copy.journaled = task.attempts, task.journaled
-    if task.finished is not None and state is TaskState.DONE:
-        copy.winner, copy.holder = task.winner, task.holder
-        copy.origin = task.origin or fact.extends
-        copy.finished_at = fact.at
-        copy.finished = replace(task.finished, job=fact.job, bad=())
-        copy.output = task.output
-    return copy

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from msgspec.structs import replace
 
+from mrkernel.data.splits import PartSplit, Split
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.books import Books
 from mrkernel.manager.facts import TasksUndone
@@ -18,7 +21,7 @@ from mrkernel.manager.transitions import (
     advance,
 )
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import RunSource
+from mrkernel.protocol.messages import PartPlace, RunSource
 
 
 class Outputs:
@@ -76,6 +79,54 @@ class Outputs:
         """Whether reduce tasks cannot start because nobody serves what they read, for a while."""
         return any(job.holders[store] for store in self._books.orphans)
 
+    # --- what a chained job reads -----------------------------------------------------------------
+
+    def place(self, task: Task) -> PartPlace | None:
+        """Where the part of a DONE task is, an empty one too; None when it was lost."""
+        part = task.part
+        assert task.holder is not None
+        store = self._books.stores.get(task.holder)
+        if part is None or (store is None and task.part_in_file):
+            return None
+        keeper = store.keeper if store is not None else None
+        return PartPlace(
+            index=task.index,
+            name=part.name,
+            nbytes=part.nbytes,
+            pairs=part.pairs,
+            data=part.data,
+            worker=keeper.id if keeper is not None else task.holder,
+            host_id=store.host_id if store is not None else "",
+            directory=store.directory if store is not None else "",
+            data_host=keeper.info.data_host if keeper is not None else "",
+            data_port=keeper.info.data_port if keeper is not None else 0,
+            attempt=task.winner,
+        )
+
+    def part(self, split: Split | None) -> PartPlace | None:
+        """Where what a map task reads is, if it is a part that another job made."""
+        if not isinstance(split, PartSplit):
+            return None
+        return self.place(self._books.jobs[split.job].result_tasks[split.part])
+
+    def wait_for_parts(self, job: Job) -> bool:
+        """Whether map tasks cannot start because what they read is made again, or nobody serves it.
+
+        Parts that are lost for good are told by ``Chains``.
+        """
+        bases = [self._books.jobs.get(each) for each in job.reads]
+        for base in bases:
+            if base is None or base.state is not JobState.DONE:
+                return True
+        if job.parts_at != self._books.keepers_changed:
+            served = self._books.stores.keys() - self._books.orphans.keys()
+            for base in bases:
+                for task in base.result_tasks if base is not None else ():
+                    if task.part_in_file and task.holder not in served:
+                        return True
+            job.parts_at = self._books.keepers_changed
+        return False
+
     # --- what is lost -----------------------------------------------------------------------------
 
     def lose_store(self, store: Store, now: float) -> None:
@@ -93,15 +144,22 @@ class Outputs:
                     )
                 )
 
-    def _lost(self, job: Job) -> list[Task]:
-        """Finished tasks whose output is in no store any more and is needed.
+    def lose_parts(self, job: Job, parts: list[Task], why: str, now: float) -> list[Task]:
+        """Parts of a result cannot be read: make them again, with all it takes; return that."""
+        lost = self._lost(job, parts)
+        self.lose(job, lost, why, now)
+        return lost
+
+    def _lost(self, job: Job, unread: Collection[Task] = ()) -> list[Task]:
+        """Finished tasks whose output is in no store any more, or ``unread``, and is needed.
 
         A part of the result that is lost opens its reduce task again, and that one needs the
         outputs of maps which nobody wanted any more when their store went.
         """
         if job.state in (JobState.FAILED, JobState.CANCELLED):
             return []
-        parts = [task for task in job.result_tasks if self._books.is_lost(task)]
+        is_lost = self._books.is_lost
+        parts = [task for task in job.result_tasks if is_lost(task) or task in unread]
         if job.map_only:
             return parts
         reopened = set(parts)

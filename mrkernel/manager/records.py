@@ -48,6 +48,7 @@ class Store:
     keeper: Worker | None = None  #: None: nobody serves it now
     orphan_since: float = 0.0
     kept_since: float = 0.0  #: by ``keeper``
+    logs: set[JobId] = field(default_factory=set)  #: jobs whose tasks printed there
 
     def source(self, runs: tuple[tuple[int, int], ...], job: JobId) -> RunSource:
         """Say where runs are that it holds: (map index, attempt) each; ``job``: see RunSource."""
@@ -255,6 +256,8 @@ class Job:
     key: str = ""  #: of its submission
     extends: JobId = NO_JOB  #: whose map output it took over
     inherited: int = 0  #: how many of its map tasks, the first ones, are from there
+    reads: frozenset[JobId] = frozenset()  #: jobs whose result parts are its input
+    parts_at: int = -1  #: the count of ``Books.keepers_changed`` when all of these were served
     shelves: list[Shelf] | None = (
         None  #: what its reduces read, as of ``shelves_of``; None: unknown
     )
@@ -288,6 +291,8 @@ class Job:
     sentence: str = ""
     delivered: bool = False  #: a client has the result or does not want it: losing it is no loss
     watchers: dict[PeerId, None] = field(default_factory=dict)
+    readers: set[PeerId] = field(default_factory=set)  #: clients that have its result in hand
+    result_bytes: int = 0  #: of its result, in files of workers, once it is done
     """Clients to be told how it ends and what it prints, in order of their wish."""
     printed: list[JobPrinted] = field(default_factory=list)  #: what its tasks printed, capped
     printed_characters: int = 0

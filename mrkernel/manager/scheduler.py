@@ -64,6 +64,8 @@ class Scheduler:
         ):
             if line is job.ready_reduces and line and self._outputs.wait_for_a_keeper(job):
                 break
+            if line is job.ready_maps and line and job.reads and self._outputs.wait_for_parts(job):
+                continue
             ahead = 1 + prefetch(mean_s)
             passed: list[Task] = []  # they wait for a worker where they have not failed yet
             while line:
@@ -83,7 +85,7 @@ class Scheduler:
                 if worker is None and slow:
                     break  # the others will have room before a slow one were done
                 if worker is not None:
-                    self._attempts.start(job, _take(line, job, worker), worker, now)
+                    self._attempts.start(job, self._take(line, job, worker), worker, now)
                     started = True
                     if not alone:
                         break
@@ -95,6 +97,29 @@ class Scheduler:
             if started and not alone:
                 break
         return started
+
+    def _take(self, line: deque[Task], job: Job, worker: Worker) -> Task:
+        """Take the first in line, or one soon after it whose input the worker has."""
+        if job.plan and not line[0].is_map:
+            for task in islice(line, PASSED):
+                planned = job.plan[task.index] == worker.id
+                if planned and task.state is TaskState.READY and worker.id not in task.failed_on:
+                    line.remove(task)
+                    return task
+        elif job.spec.resident and line[0].is_map:
+            readers, living = self._books.readers, self._books.workers
+            free: Task | None = None  # the first that nobody has, or who has it is gone
+            for task in islice(line, PASSED):
+                reader = readers.get(task.split) if task.split is not None else None
+                if reader == worker.id and worker.id not in task.failed_on:
+                    line.remove(task)
+                    return task
+                if free is None and reader not in living:
+                    free = task
+            if free is not None and worker.id not in free.failed_on:
+                line.remove(free)
+                return free
+        return line.popleft()
 
     def _choose(self, task: Task, ahead: int, waiting: int, quick: int) -> Worker | None:
         """Return the least loaded worker of those that suit a task best; None: none has room."""
@@ -136,17 +161,6 @@ def _is_stuck(job: Job, now: float) -> bool:
         if durations and durations.at >= last:
             last, usual = durations.at, durations.median
     return now - last > STUCK * usual + STUCK_S
-
-
-def _take(line: deque[Task], job: Job, worker: Worker) -> Task:
-    """Take the first in line, or one soon after it whose input the worker has fetched."""
-    if job.plan and not line[0].is_map:
-        for task in islice(line, PASSED):
-            planned = job.plan[task.index] == worker.id
-            if planned and task.state is TaskState.READY and worker.id not in task.failed_on:
-                line.remove(task)
-                return task
-    return line.popleft()
 
 
 def _load(worker: Worker) -> float:

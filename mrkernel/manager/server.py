@@ -25,6 +25,8 @@ from typing import Any
 from tornado.iostream import IOStream
 
 from mrkernel.data.host import host_id
+from mrkernel.manager.budget import BUDGET
+from mrkernel.manager.event_log import log_event
 from mrkernel.manager.events import (
     BlobStored,
     Event,
@@ -100,6 +102,7 @@ class ManagerServer(PatientServer):
         host: where heartbeats are received.
         exits: where whoever starts worker servers tells how they ended, a pipe: a line of JSON
             each, {"pid": 1, "cause": "was killed (SIGKILL)"}; None: nobody does.
+        keep: bytes of results that may lie with the workers.
         clock: seconds, monotonic.
 
     Raises:
@@ -114,6 +117,7 @@ class ManagerServer(PatientServer):
         directory: StateDirectory | None = None,
         host: str = "127.0.0.1",
         exits: int | None = None,
+        keep: int = BUDGET,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
@@ -132,7 +136,7 @@ class ManagerServer(PatientServer):
             beat_port=self._beats.port,
             host_id=host_id(),
         )
-        self.state = ManagerState(home, liveness=liveness, tick_s=self.tick_s)
+        self.state = ManagerState(home, liveness=liveness, tick_s=self.tick_s, keep=keep)
         wall = time.time() - clock()
         self._broker = Broker(wall=wall)
         self.totals = Totals()
@@ -295,6 +299,7 @@ class ManagerServer(PatientServer):
     def _obey(self, instruction: Instruction) -> None:
         match instruction:
             case Publish(event):
+                log_event(event)
                 self._events.append(event)
             case Send(peer, message):
                 connection = self._connections.get(peer)

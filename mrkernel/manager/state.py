@@ -25,6 +25,8 @@ from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.attempts import Attempts, Ending
 from mrkernel.manager.backups import Backups
 from mrkernel.manager.books import Books
+from mrkernel.manager.budget import BUDGET
+from mrkernel.manager.chains import Chains
 from mrkernel.manager.events import (
     BlobStored,
     Event,
@@ -66,6 +68,7 @@ from mrkernel.protocol.messages import (
     Failed,
     FetchFailed,
     FetchFunctions,
+    FindStores,
     Finished,
     Look,
     Message,
@@ -88,10 +91,16 @@ class ManagerState:
         home: what workers are told of the cluster.
         liveness: when silent workers are doubted and given up.
         tick_s: how far apart ticks come.
+        keep: bytes of results that may lie with the workers.
     """
 
     def __init__(
-        self, home: Home, *, liveness: Liveness | None = None, tick_s: float = 0.1
+        self,
+        home: Home,
+        *,
+        liveness: Liveness | None = None,
+        tick_s: float = 0.1,
+        keep: int = BUDGET,
     ) -> None:
         books = self._books = Books()
         self._home = home
@@ -101,8 +110,11 @@ class ManagerState:
         self._failures = Failures(books, self._attempts, self._outputs)
         self._stores = Stores(books)
         self._backups = Backups(books, self._attempts, self._outputs)
+        self._chains = Chains(books)
         self._jobs = Jobs(
-            books, self._attempts, self._stores, home.python, in_process=home.in_process
+            *(books, self._attempts, self._stores, self._outputs, self._chains, home.python),
+            in_process=home.in_process,
+            keep=keep,
         )
         self._workers = Workers(
             *(books, self._attempts, self._outputs, self._failures, self._stores, self._backups),
@@ -145,13 +157,14 @@ class ManagerState:
                 self._workers.heartbeat(peer, now)
             case PeerLost(peer, cause):
                 self._end(self._workers.peer_lost(peer, cause, now), now)
-                self._jobs.client_lost(peer)
+                self._jobs.client_lost(peer, now)
             case BlobStored(peer, digest):
                 self._jobs.blob_stored(peer, digest)
             case ProcessEnded(pid, cause):
                 self._workers.process_ended(pid, cause, now)
             case Tick():
                 self._end(self._workers.tick(now, self._tick_s), now)
+                self._end(self._chains.broken_jobs(), now)
                 self._gathering.tick()
                 self._backups.tick(now)
                 self._watchdog.tick(now)
@@ -255,6 +268,8 @@ class ManagerState:
                     self._books.say(SendView(peer, topic, ticket))
                 else:
                     self._books.refuse(peer, ticket, self._jobs.no_such_job(JobId(topic)))
+            case FindStores(ticket, job_id):
+                self._jobs.stores(peer, ticket, job_id)
             case FetchFunctions(ticket, job_id):
                 self._jobs.functions(peer, ticket, job_id)
             case DisturbWorker():

@@ -15,7 +15,7 @@ from mrkernel.manager.facts import StoreGone
 from mrkernel.manager.instructions import Send
 from mrkernel.manager.records import Store, Worker
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import Adopt, Disown, Register
+from mrkernel.protocol.messages import Adopt, Disown, Register, StorePlace
 
 #: Seconds a host that has gone silent gets before its map output is made again elsewhere.
 GRACE_S = 10.0
@@ -85,6 +85,15 @@ class Stores:
                 public.StoreAdopted(at=now, worker=store.id, by=worker.id, back=own, tasks=kept)
             )
 
+    def places(self) -> tuple[StorePlace, ...]:
+        """Say where all stores are, and who serves them."""
+        found = []
+        for store in self._books.stores.values():
+            info = store.keeper.info if store.keeper is not None else None
+            host, port = (info.data_host, info.data_port) if info is not None else ("", 0)
+            found.append(StorePlace(store.id, store.host_id, store.directory, host, port))
+        return tuple(found)
+
     def overdue(self, now: float, late: float) -> list[Store]:
         """Give up the orphans whose grace is over; return them: what they held is lost.
 
@@ -122,4 +131,7 @@ class Stores:
 
     def _needed(self, store: Store) -> bool:
         """Whether somebody may still read something of it."""
-        return any(job.files_in(store.id) for job in self._books.jobs.values())
+        jobs = self._books.jobs
+        return any(job in jobs for job in store.logs) or any(
+            job.files_in(store.id) for job in jobs.values()
+        )

@@ -67,6 +67,8 @@ class Watchdog:
                 f"waiting for the host of {names_text(gone[:NAMED])}: map output lies there, and "
                 "no worker serves it; in a moment it is made again elsewhere"
             )
+        if job.maps_left and self._outputs.wait_for_parts(job):
+            return f"waiting for a part of {names_text(sorted(job.reads))}, which is made again"
         if all(worker.state is WorkerLiveness.SUSPECT for worker in workers):
             return "waiting for workers: none of them has been heard of for a while"
         if all(worker.barred for worker in workers):

@@ -137,7 +137,7 @@ class Failed(Message, frozen=True, tag="failed"):
 
 
 class FetchFailed(Message, frozen=True, tag="fetch-failed"):
-    """A reduce attempt could not read the run of one map task."""
+    """A reduce attempt could not read the run of one map task; or a map attempt, a result part."""
 
     job: JobId
     task: TaskId
@@ -149,6 +149,9 @@ class FetchFailed(Message, frozen=True, tag="fetch-failed"):
     blame: Literal["disk", "network", "gone"] = "gone"
     """disk: it is damaged where it lies; network: nobody answered, or what came was damaged on the
     way; gone: it is not there."""
+    part_of: JobId = JobId("")
+    """The job whose result part could not be read: then ``map_index`` and ``map_attempt`` are those
+    of the task that made it; "": it was a run of the attempt's own job."""
 
 
 class Printed(Message, frozen=True, tag="printed"):
@@ -235,6 +238,22 @@ class RunSource(msgspec.Struct, frozen=True):
     job: JobId = JobId("")  #: whose runs; "": of the job of the attempt that reads them
 
 
+class PartPlace(msgspec.Struct, frozen=True):
+    """Where a result part is."""
+
+    index: int
+    name: str
+    nbytes: int
+    pairs: int
+    data: bytes | None
+    worker: WorkerId
+    host_id: str
+    directory: str
+    data_host: str
+    data_port: int
+    attempt: int = 0  #: that made it
+
+
 class Start(Message, frozen=True, tag="start"):
     """Run an attempt: a map task has a split, a reduce task has sources."""
 
@@ -248,6 +267,7 @@ class Start(Message, frozen=True, tag="start"):
     carry: int = 0  #: bytes of a map's run, at most, that come along with the report of its end
     careful: bool = False  #: an attempt before crashed or hung: keep the record pointer exact
     skip: tuple[int, ...] = ()  #: records of the split, from 0, not to be given to the mapper
+    part: PartPlace | None = None  #: where what a ``PartSplit`` reads is now
 
 
 class Gather(Message, frozen=True, tag="gather"):
@@ -275,6 +295,7 @@ class Forget(Message, frozen=True, tag="forget"):
     job: JobId
     blobs: tuple[str, ...] = ()
     runs_only: bool = False  #: keep its result parts
+    keep_logs: bool = False  #: and keep what its tasks printed
 
 
 class Retire(Message, frozen=True, tag="retire"):
@@ -344,6 +365,13 @@ class FetchFunctions(Message, frozen=True, tag="fetch-functions"):
     job: JobId
 
 
+class FindStores(Message, frozen=True, tag="find-stores"):
+    """Tell me where the files of a job may lie: I look for what its tasks printed."""
+
+    ticket: int
+    job: JobId
+
+
 class DisturbWorker(Message, frozen=True, tag="disturb-worker"):
     """Pass a ``Disturb`` on to a worker."""
 
@@ -383,6 +411,23 @@ class Functions(Message, frozen=True, tag="functions"):
     data: bytes
 
 
+class StorePlace(msgspec.Struct, frozen=True):
+    """Where a store is, and who serves it."""
+
+    worker: WorkerId  #: who wrote it
+    host_id: str
+    directory: str
+    data_host: str  #: "": nobody serves it now
+    data_port: int
+
+
+class StorePlaces(Message, frozen=True, tag="store-places"):
+    """All stores that there are."""
+
+    ticket: int
+    places: tuple[StorePlace, ...]
+
+
 class Accepted(Message, frozen=True, tag="accepted"):
     """The job is in; it will end, one way or the other."""
 
@@ -395,21 +440,6 @@ class Refused(Message, frozen=True, tag="refused"):
 
     ticket: int
     sentence: str
-
-
-class PartPlace(msgspec.Struct, frozen=True):
-    """Where a result part is."""
-
-    index: int
-    name: str
-    nbytes: int
-    pairs: int
-    data: bytes | None
-    worker: WorkerId
-    host_id: str
-    directory: str
-    data_host: str
-    data_port: int
 
 
 class Ended(Message, frozen=True, tag="ended"):
@@ -465,6 +495,28 @@ class RangeReply(Message, frozen=True, tag="range-reply"):
     error: str = ""
 
 
+class LogFile(msgspec.Struct, frozen=True):
+    """What one attempt printed."""
+
+    name: str  #: for a ``ReadRange``
+    task: str
+    attempt: int
+    nbytes: int
+
+
+class ListLogs(Message, frozen=True, tag="list-logs"):
+    """List what the tasks of a job printed, in the store of a worker that you serve."""
+
+    job: JobId
+    directory: str
+
+
+class LogFiles(Message, frozen=True, tag="log-files"):
+    """The answer."""
+
+    files: tuple[LogFile, ...]
+
+
 class ReadShares(Message, frozen=True, tag="read-shares"):
     """Send what each of your runs has of one partition: a ``ShareReply`` each, in this order."""
 
@@ -507,11 +559,14 @@ FromClient = (
     | Unwatch
     | Look
     | FetchFunctions
+    | FindStores
     | DisturbWorker
     | RetireWorker
     | BlobPiece
 )
-ToClient = Welcome | Accepted | Agreed | Refused | Ended | JobPrinted | Functions | View
+ToClient = (
+    Welcome | Accepted | Agreed | Refused | Ended | JobPrinted | Functions | StorePlaces | View
+)
 FromRunner = Finished | Failed | FetchFailed
 ToRunner = JobInfo | Start
 

@@ -17,6 +17,7 @@ from mrkernel.shuffle.columns import (
     typed_from,
 )
 from mrkernel.shuffle.dict_column import DictColumn, join_dicts, load_codes
+from mrkernel.shuffle.rest_column import RestColumn
 from mrkernel.shuffle.tuple_column import TupleColumn, load_places
 
 
@@ -28,6 +29,9 @@ def concat(columns: Sequence[Column]) -> Column:
     if len(kinds) != 1:
         return ListColumn(list(chain.from_iterable(column.to_list() for column in columns)))
     kind = kinds.pop()
+    rests = [column.rests for column in columns if isinstance(column, RestColumn) and len(column)]
+    if rests and len(rests) == sum(1 for column in columns if len(column)):
+        return RestColumn(concat(rests))
     dicts = [column for column in columns if isinstance(column, DictColumn) and len(column)]
     if dicts and len(dicts) == sum(1 for column in columns if len(column)):
         return join_dicts(dicts)
@@ -55,6 +59,8 @@ def load(buffer: bytes | memoryview) -> Column:
         return ListColumn(pickling.loads(body))
     if tag == b"T":
         return TupleColumn(list(map(load, load_places(body))))
+    if tag == b"R":
+        return RestColumn(load(body))
     if tag == b"D":
         words, codes = load_codes(body, size)
         return DictColumn(codes, load(words))

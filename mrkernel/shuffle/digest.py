@@ -28,6 +28,7 @@ from typing import Any
 from mrkernel.shuffle.block import Block
 from mrkernel.shuffle.columns import KINDS, ArrowColumn, Column, to_arrow
 from mrkernel.shuffle.dict_column import DictColumn
+from mrkernel.shuffle.rest_column import RestColumn
 from mrkernel.shuffle.tuple_column import TupleColumn
 
 _MASK = (1 << 64) - 1
@@ -231,6 +232,8 @@ def _numbers(column: Column) -> Any:
     """Give `number_of` of each value, as an array of uint64."""
     import numpy as np
 
+    if isinstance(column, RestColumn):
+        column = column.rests
     if isinstance(column, DictColumn):
         return _numbers(column.words)[column.codes]
     if isinstance(column, ArrowColumn):

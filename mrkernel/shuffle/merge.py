@@ -49,6 +49,25 @@ def merge_groups(
             folder.close()
 
 
+def merge_sorted(
+    segments: Sequence[SegmentReader],
+    *,
+    fan_in: int = 16,
+    scratch: Path,
+    limit_bytes: int = 256 * 1024 * 1024,
+) -> Iterator[Block]:
+    """Merge as `merge_groups` does, into blocks; a long group comes piece by piece.
+
+    Raises:
+        CorruptRunError: a block fails its checksum.
+    """
+    folder = Scratch(scratch)
+    try:
+        yield from rounds(in_passes(segments, fan_in, folder, limit_bytes))
+    finally:
+        folder.close()
+
+
 def merge_blocks(parts: Sequence[SegmentReader]) -> Iterable[Block]:
     """Merge result parts into blocks: by reduce key, then in the order of the yields.
 

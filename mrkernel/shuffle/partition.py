@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from mrkernel.job.evidence import evidence_of
 from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
 from mrkernel.shuffle import keys as _keys
 from mrkernel.shuffle.columns import ArrowColumn
 from mrkernel.shuffle.key_column import KeyColumn
-from mrkernel.shuffle.range_partition import RangePartitioner
 
 #: Keys hashed at once: their bytes objects stay in the cache, and few.
 _SLICE = 1 << 14
 
 Partitioner = Callable[[Any, int], int]
+
+
+class ColumnPartitioner(Protocol):
+    """Numbers whole columns of keys."""
+
+    def of_column(self, keys: KeyColumn, partitions: int) -> Sequence[int] | Any:
+        """Give a number from 0, below ``partitions``, for each key."""
+
+
+AnyPartitioner = Partitioner | ColumnPartitioner
 
 
 def partition_of(key: Any, partitions: int) -> int:
@@ -29,13 +38,14 @@ def partition_of(key: Any, partitions: int) -> int:
 
 
 def partitions_of(
-    keys: KeyColumn, partitions: int, partitioner: Partitioner | None = None
+    keys: KeyColumn, partitions: int, partitioner: AnyPartitioner | None = None
 ) -> Sequence[int] | Any:
     """Number the partition of every key of a column; agrees with `partition_of`.
 
     Args:
         partitions: how many there are; at least 1.
-        partitioner: the user's own ``f(key, partitions)``; None: the stable hash.
+        partitioner: the user's own ``f(key, partitions)``, or one of whole columns; None: the
+            stable hash.
 
     Returns:
         A list of ints, or a numpy array of integers where the column is typed.
@@ -43,7 +53,7 @@ def partitions_of(
     Raises:
         UserCodeError: the user's partitioner raised, or its result is no int in the range.
     """
-    if isinstance(partitioner, RangePartitioner):
+    if partitioner is not None and hasattr(partitioner, "of_column"):
         return partitioner.of_column(keys, partitions)
     if partitioner is not None:
         return [_ask(partitioner, key, partitions) for key in keys.to_list()]

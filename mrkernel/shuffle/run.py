@@ -129,7 +129,7 @@ class RunWriter:
         self.data: bytes | None = None  #: all of a run that made no file
         self._inline = inline
         self.partitions = partitions
-        self._sorted = sorted
+        self.sorted = sorted  #: until the run is closed it may be found out that they do not
         self._block_bytes = block_bytes
         self._file: BinaryIO | None = None
         self._offset = 0
@@ -160,10 +160,10 @@ class RunWriter:
         """
         self.end_segment()
         if self._file is None:
-            return RunIndex(sorted=self._sorted)
+            return RunIndex(sorted=self.sorted)
         tail = _TAIL.size + len(_MAGIC)
         places = tuple(map(_summary, self._segments))
-        index = RunIndex(places, 0, self._sorted, digest)  # the size is known only after it
+        index = RunIndex(places, 0, self.sorted, digest)  # the size is known only after it
         data = msgspec.msgpack.encode(index)
         try:
             self._file.write(data + _TAIL.pack(self._offset, len(data), crc32(data)) + _MAGIC)
@@ -172,7 +172,7 @@ class RunWriter:
             self._file.close()
         except OSError as error:
             raise self._failed(error, len(data) + tail) from error
-        return RunIndex(places, self._offset + len(data) + tail, self._sorted, digest)
+        return RunIndex(places, self._offset + len(data) + tail, self.sorted, digest)
 
     def abort(self) -> None:
         """Close and remove the file."""

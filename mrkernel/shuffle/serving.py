@@ -26,6 +26,9 @@ from mrkernel.protocol.doorway import Doorway
 from mrkernel.protocol.framing import RAW, pack_frame
 from mrkernel.protocol.listening import PatientServer
 from mrkernel.protocol.messages import (
+    ListLogs,
+    LogFile,
+    LogFiles,
     MessageDecoder,
     RangeReply,
     ReadRange,
@@ -33,11 +36,13 @@ from mrkernel.protocol.messages import (
     ShareReply,
     frame_of,
 )
+from mrkernel.shuffle.log_files import list_logs
 from mrkernel.shuffle.pieces import WORTHWHILE, compress, cut, known_codec
 from mrkernel.shuffle.shares import cut_share
 
 #: A share up to this size is read and sent in one go.
 SMALL_SHARE = 32 << 10
+_JOB = re.compile(r"[A-Za-z0-9_-]+")
 _NAME = re.compile(r"[A-Za-z0-9_-]+/[A-Za-z0-9_.-]+")
 
 
@@ -55,7 +60,7 @@ class RunServer(PatientServer):
         self._directory = directory
         self._adopted = adopted
         self._doorway = Doorway(token)
-        self._decoder = MessageDecoder(ReadRange | ReadShares)
+        self._decoder = MessageDecoder(ReadRange | ReadShares | ListLogs)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -75,6 +80,8 @@ class RunServer(PatientServer):
                     for request in requests:
                         if isinstance(request, ReadRange):
                             await self._serve_range(connection, request)
+                        elif isinstance(request, ListLogs):
+                            connection.send(LogFiles(self._logs(request)))
                         else:
                             await self._serve_shares(connection, request)
         except StreamClosedError:
@@ -112,6 +119,18 @@ class RunServer(PatientServer):
                 packed_index = msgspec.msgpack.encode(index)
                 codec = known_codec(request.codec)
                 await _send_share(connection, file, ranges, packed_index, codec)
+
+    def _logs(self, request: ListLogs) -> tuple[LogFile, ...]:
+        """List the logs of a job in one of our directories; none in any other."""
+        if not _JOB.fullmatch(request.job):
+            return ()
+        served = (self._directory, *self._adopted)
+        return tuple(
+            file
+            for directory in served
+            if str(directory) == request.directory
+            for file in list_logs(directory, request.job)
+        )
 
     def _open(self, name: str) -> BinaryIO | str:
         """Open a file of ours, or say why not."""

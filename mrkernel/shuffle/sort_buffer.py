@@ -22,7 +22,7 @@ from mrkernel.shuffle.fold import Fold, make_fold
 from mrkernel.shuffle.fold_block import fold_block, merge_block
 from mrkernel.shuffle.grouping import deal, group_repeats, join
 from mrkernel.shuffle.key_column import KeyColumn
-from mrkernel.shuffle.partition import Partitioner, hashes_of, partitions_of, parts_of
+from mrkernel.shuffle.partition import AnyPartitioner, hashes_of, partitions_of, parts_of
 from mrkernel.shuffle.range_partition import RangePartitioner
 from mrkernel.shuffle.run import RunIndex, RunWriter
 from mrkernel.shuffle.top_keys import TopKeys
@@ -45,6 +45,7 @@ class SortBuffer:
         limit_bytes: spill beyond this; an estimate, and grouping needs some of it itself.
         partitioner: the user's ``f(key, partitions)``; None: the stable hash.
         combine: ``f(key, values) -> values``, applied to each group before it is written.
+        combine_block: the same for all groups of a partition at once.
         fold: name of a built-in that folds the pairs as they come; what is written are its states.
 
     Attributes:
@@ -59,8 +60,9 @@ class SortBuffer:
         *,
         writer: RunWriter,
         limit_bytes: int,
-        partitioner: Partitioner | None = None,
+        partitioner: AnyPartitioner | None = None,
         combine: Combine | None = None,
+        combine_block: Callable[[Block], Block] | None = None,
         fold: str | None = None,
     ) -> None:
         self.pairs = 0
@@ -71,7 +73,9 @@ class SortBuffer:
         # the columns, group-by of strings the most).
         self._limit = max(1, limit_bytes // 4)
         self._partitioner = partitioner
-        self._combine = combine
+        self._combine = combine_block
+        if combine is not None:
+            self._combine = partial(combined, combine=combine)
         self._fold: Fold | None = make_fold(fold) if fold is not None else None
         self._fold_name = fold
         self.top = TopKeys(fold)
@@ -163,7 +167,7 @@ class SortBuffer:
             if self._fold_name is not None:
                 left = shorten(groups, self._fold_name)
             elif self._combine is not None:
-                left = combined(groups, self._combine)
+                left = self._combine(groups)
             if left.pairs:
                 self.top.add(groups if self._fold_name is None else left)
                 self._write(part, left)
@@ -177,7 +181,7 @@ class SortBuffer:
         return self._writer.close(self._fold_digest.total(self.pairs))
 
     def _number(self, keys: KeyColumn) -> Sequence[int] | Any:
-        if isinstance(self._partitioner, RangePartitioner):
+        if isinstance(self._partitioner, RangePartitioner):  # it looks at no hashes
             return partitions_of(keys, self._partitions, self._partitioner)
         if self._partitions == 1 and self._partitioner is None and self._fold_name is not None:
             return [0] * len(keys)  # not worth hashing for a digest alone: 8 % of a word count

@@ -12,8 +12,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from mrkernel.errors import ClusterError, ProtocolError
+from mrkernel.ids import JobId
 from mrkernel.protocol.framing import (
     CONTROL,
     HANDSHAKE_LIMIT,
@@ -23,7 +25,16 @@ from mrkernel.protocol.framing import (
     payload_size,
 )
 from mrkernel.protocol.handshake import NONCE_SIZE, Connector, Role
-from mrkernel.protocol.messages import Message, MessageDecoder, RangeReply, ReadRange, frame_of
+from mrkernel.protocol.messages import (
+    ListLogs,
+    LogFile,
+    LogFiles,
+    Message,
+    MessageDecoder,
+    RangeReply,
+    ReadRange,
+    frame_of,
+)
 from mrkernel.protocol.silence import watch_over
 
 SMALL_READ = 64 << 10  #: bytes; less than this is read through a buffer
@@ -186,7 +197,7 @@ class RunReader:
 
     def __init__(self, address: tuple[str, int], token: bytes) -> None:
         self._peer = FrameSocket(address, token, "reader")
-        self._replies = MessageDecoder(RangeReply)
+        self._replies = MessageDecoder(RangeReply | LogFiles)
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         """Return bytes of a file; see ``ReadRange`` for negative numbers.
@@ -194,14 +205,29 @@ class RunReader:
         Raises:
             ClusterError: it is not there, or the worker is not.
         """
-        self._peer.send(ReadRange(name, offset, length))
+        reply = self._ask(ReadRange(name, offset, length), RangeReply)
+        if reply.error:
+            raise ClusterError(reply.error)
+        return bytes(self._peer.receive_bytes(reply.length))
+
+    def logs(self, job: str, directory: str) -> tuple[LogFile, ...]:
+        """List what the tasks of a job printed, in a store that the worker serves.
+
+        Raises:
+            ClusterError: the worker is not there.
+        """
+        files: tuple[LogFile, ...] = self._ask(ListLogs(JobId(job), directory), LogFiles).files
+        return files
+
+    def _ask(self, question: Message, answer: type[Message]) -> Any:
+        self._peer.send(question)
         try:
             (reply,) = self._replies.decode(self._peer.receive_alone())
         except (ProtocolError, ValueError) as error:
             raise ClusterError(f"{self._peer.address[0]}: an odd reply: {error}") from error
-        if reply.error:
-            raise ClusterError(reply.error)
-        return bytes(self._peer.receive_bytes(reply.length))
+        if not isinstance(reply, answer):
+            raise ClusterError(f"{self._peer.address[0]}: an odd reply: {type(reply).__name__}")
+        return reply
 
     def close(self) -> None:
         """Hang up."""

@@ -8,7 +8,7 @@ end the job, ``FetchError`` means that map output has to be made again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, groupby
@@ -17,20 +17,22 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import msgspec
 import psutil
 from msgspec.structs import replace
 
 from mrkernel.data.head import head
-from mrkernel.data.records import Batch, open_split
-from mrkernel.data.splits import MemorySplit
-from mrkernel.errors import CorruptRunError, KeyTypeError, MRKernelError
+from mrkernel.data.records import Batch, RecordReader, open_split
+from mrkernel.data.splits import MemorySplit, PackedSplit, PartSplit
+from mrkernel.errors import CorruptRunError, KeyTypeError
 from mrkernel.ids import JobId
 from mrkernel.job import counters, randomness
 from mrkernel.job.batch_mapping import BatchMapCall
 from mrkernel.job.builtins import Folding, folding
-from mrkernel.job.failure import Failure, UserCodeError, short, user_failure
+from mrkernel.job.failure import Failure, UserCodeError, short
 from mrkernel.job.functions import Functions
 from mrkernel.job.mapping import MapCall
+from mrkernel.job.program import Program
 from mrkernel.job.projection import columns_read
 from mrkernel.job.reducing import ReduceCall, Reduced, bad_key
 from mrkernel.job.spec import JobSpec
@@ -38,9 +40,9 @@ from mrkernel.protocol.messages import Finished, PartOutput, RunOutput, Start
 from mrkernel.shuffle import keys as _keys
 from mrkernel.shuffle.columns import to_column
 from mrkernel.shuffle.fold_block import finisher
-from mrkernel.shuffle.group_batch import GroupBatch
 from mrkernel.shuffle.key_column import KeyColumn
-from mrkernel.shuffle.merge import merge_groups
+from mrkernel.shuffle.line_writer import LineWriter
+from mrkernel.shuffle.merge import merge_groups, merge_sorted
 from mrkernel.shuffle.part import PairWriter, PartWriter
 from mrkernel.shuffle.run import (
     RunIndex,
@@ -49,11 +51,20 @@ from mrkernel.shuffle.run import (
     run_name,
 )
 from mrkernel.shuffle.sort_buffer import SortBuffer
-from mrkernel.shuffle.values import Values
 from mrkernel.worker.map_records import Done, Sink, map_records
+from mrkernel.worker.programs import TaskPrograms
 from mrkernel.worker.progress import ProgressCell
-from mrkernel.worker.reduce_inputs import ReduceInputs, RunOpener
+from mrkernel.worker.reduce_groups import groups_of, near, ticking
+from mrkernel.worker.reduce_inputs import PartOpener, ReduceInputs, RunOpener, read_part
+from mrkernel.worker.resident import Resident, can_stay
 from mrkernel.worker.skipping import Skipping
+from mrkernel.worker.streaming import (
+    ANY_BYTES,
+    ProgramPartitioner,
+    combining,
+    map_program,
+    reduce_program,
+)
 
 #: A result part up to this size travels inside the message that reports it.
 INLINE_PART = 64 << 10
@@ -61,6 +72,9 @@ INLINE_PART = 64 << 10
 #: these, so that all slots of a worker together leave most of it to everybody else.
 LEAST_SLOT_MEMORY = 64 << 20
 MOST_SLOT_MEMORY = 512 << 20
+
+#: Input that is read again and again may take one so-manieth of that in memory.
+RESIDENT_SHARE = 4
 
 Pair = tuple[Any, Any]
 
@@ -73,11 +87,14 @@ class JobContext:
         directory: where its runs and parts are written, made when the first is.
         read_blob: returns the bytes of a blob of this job.
         open_run: opens the run of a finished map attempt.
+        resident: input that this process holds; None: it holds none.
+        open_part: opens a result part of another job; None: there are no others here.
         progress: told of every slice of records.
         peak_memory: returns the most memory that the attempt in hand had, in bytes; 0: not known.
         made: whether this process has made ``directory``.
         map_call: the mapper made ready, where all tasks of this process can share it.
         folds: what the job folds, once it was looked at.
+        programs: runs those of the attempt in hand, where the job has any.
     """
 
     job: JobId
@@ -87,10 +104,18 @@ class JobContext:
     read_blob: Callable[[str], bytes]
     open_run: RunOpener
     progress: ProgressCell
+    open_part: PartOpener | None = None
+    resident: Resident | None = None
     peak_memory: Callable[[], int] = int
     made: bool = False
     map_call: MapCall | None = None
     folds: Folding | None = None
+    programs: TaskPrograms | None = None
+
+    def runs_programs(self) -> TaskPrograms:
+        """Give what runs the programs of the attempt in hand."""
+        assert self.programs is not None
+        return self.programs
 
     @property
     def memory(self) -> int:
@@ -126,12 +151,13 @@ def run_attempt(start: Start, context: JobContext) -> Finished:
     counters.begin()
     began = time.perf_counter()
     try:
-        if start.split is None:
-            done = _reduce(start, context)
-        elif context.spec.reduce_tasks:
-            done = _map(start, context)
+        if context.functions.files or context.functions.has_program:
+            with TaskPrograms(
+                start, context.spec, context.functions, context.directory, context.progress
+            ) as context.programs:
+                done = _run(start, context)
         else:
-            done = _map_only(start, context)
+            done = _run(start, context)
     except UserCodeError as error:
         if context.spec.skip:
             raise _not_skipped(error) from error.__cause__
@@ -150,6 +176,14 @@ def run_attempt(start: Start, context: JobContext) -> Finished:
         bad=tuple(done.bad),
         peak_memory=context.peak_memory(),
     )
+
+
+def _run(start: Start, context: JobContext) -> Done:
+    if start.split is None:
+        if isinstance(context.functions.reducer, Program):
+            return _reduce_by_program(context.functions.reducer, start, context)
+        return _reduce(start, context)
+    return _map(start, context) if context.spec.reduce_tasks else _map_only(start, context)
 
 
 def _not_skipped(error: UserCodeError) -> UserCodeError:
@@ -174,17 +208,23 @@ def _map(start: Start, context: JobContext) -> Done:
     memory = context.memory
     size = block_bytes(memory)
     writer = RunWriter(path, spec.reduce_tasks, inline=start.carry, block_bytes=size)
-    combiner = None
-    if functions.combiner is not None:
-        combiner = ReduceCall(functions.combiner, "combiner")
+    combine = combine_block = None
     folds = _folds(context)
     fold = folds.map
+    if isinstance(functions.combiner, Program):
+        combine_block = combining(functions.combiner, context.runs_programs())
+    elif functions.combiner is not None and fold is None:
+        combine = ReduceCall(functions.combiner, "combiner").combine
+    partitioner = functions.partitioner
+    if isinstance(partitioner, Program):
+        partitioner = ProgramPartitioner(partitioner, context.runs_programs())
     buffer = SortBuffer(
         spec.reduce_tasks,
         writer=writer,
         limit_bytes=memory,
-        partitioner=functions.partitioner,
-        combine=combiner.combine if combiner is not None and fold is None else None,
+        partitioner=partitioner,
+        combine=combine,
+        combine_block=combine_block,
         fold=fold,
     )
     done = Done()
@@ -217,26 +257,55 @@ def _map_only(start: Start, context: JobContext) -> Done:
 
 def _map_split(start: Start, context: JobContext, done: Done, sink: Sink) -> None:
     """Map all records of the split into ``sink``."""
-    spec, split = context.spec, start.split
-    assert split is not None
-    data = None
-    if isinstance(split, MemorySplit) and split.blob:
-        data = context.read_blob(split.blob)
-    batches = open_split(
-        split,
-        encoding=spec.encoding,
-        errors=spec.errors,
-        data=data,
-        columns=columns_read(context.functions.mapper),
-        schemas=spec.schemas,
-        unreadable=bool(spec.skip or start.skip),
-    )
-    with batches:
+    spec, mapper = context.spec, context.functions.mapper
+    if isinstance(mapper, Program):
+        # Of many small files it is run for each: it may ask for the name of its input.
+        split = start.split
+        for piece in split.files if isinstance(split, PackedSplit) else (split,):
+            with _opened(replace(start, split=piece), context) as batches:
+                map_program(mapper, context.runs_programs(), piece, batches, sink, done,
+                            context.progress, spec.sample)  # fmt: skip
+        return
+    with _opened(start, context) as batches:
         wanted = batches if spec.sample is None else head(batches, spec.sample)
         if spec.batch:
             _map_tables(wanted, context, done, sink)
         else:
             _map_records(wanted, start, context, done, sink)
+
+
+def _opened(start: Start, context: JobContext) -> RecordReader:
+    """Open the split, whatever it is a piece of."""
+    spec, split = context.spec, start.split
+    assert split is not None
+    if isinstance(split, PartSplit):
+        assert start.part is not None
+        assert context.open_part is not None
+        return RecordReader(read_part(split, start.part, context.open_part))
+    is_program = isinstance(context.functions.mapper, Program)
+    encoding = ANY_BYTES if is_program else spec.encoding
+    columns = columns_read(context.functions.mapper)
+    unreadable = bool(spec.skip or start.skip)
+
+    def read() -> RecordReader:
+        data = None
+        if isinstance(split, MemorySplit) and split.blob:
+            data = context.read_blob(split.blob)
+        return open_split(
+            split,
+            encoding=encoding,
+            errors=spec.errors,
+            data=data,
+            columns=columns,
+            schemas=spec.schemas,
+            unreadable=unreadable,
+        )
+
+    if context.resident is None or not (spec.resident and can_stay(split)):
+        return read()
+    how = (split, encoding, spec.errors, columns, spec.schemas, unreadable)
+    key = msgspec.msgpack.encode(how)
+    return context.resident.open(key, context.memory // RESIDENT_SHARE, read)
 
 
 def _map_tables(batches: Iterable[Batch], context: JobContext, done: Done, sink: Sink) -> None:
@@ -328,14 +397,14 @@ def _reduce(start: Start, context: JobContext) -> Done:
                 context.progress.add(folded.groups, 0)
                 continue
             if timed or sort_values or batch.spilled:
-                context.progress.at(_near(batch))
-                groups = _groups(batch, sort_values)
-                reduced = call.reduce(_ticking(groups, context.progress) if timed else groups)
+                context.progress.at(near(batch))
+                groups = groups_of(batch, sort_values)
+                reduced = call.reduce(ticking(groups, context.progress) if timed else groups)
                 _take(writer, batch.keys, reduced, done)
                 context.progress.add(0 if timed else len(batch), 0)
                 continue
             for piece in batch.pieces():
-                context.progress.at(_near(piece))
+                context.progress.at(near(piece))
                 _take(writer, piece.keys, call.reduce_all(piece.opened()), done)
                 context.progress.add(len(piece), 0)
         if call.has_finish:
@@ -350,6 +419,27 @@ def _reduce(start: Start, context: JobContext) -> Done:
                 given = list(group)
                 writer.add_group(given[0][0], given)
             done.pairs += len(pairs)
+        index = writer.close()
+    except CorruptRunError as error:
+        writer.abort()
+        raise inputs.corrupt(error) from error
+    except BaseException:
+        writer.abort()
+        raise
+    done.part = _part(start, index, done.pairs, writer.data)
+    return done
+
+
+def _reduce_by_program(program: Program, start: Start, context: JobContext) -> Done:
+    """Merge the runs of one partition and let a program reduce them into a result part."""
+    done = Done()
+    path = context.directory / part_name(start.index, start.attempt)
+    writer = LineWriter(path, inline=INLINE_PART)
+    inputs = ReduceInputs(start, context.open_run, context.progress)
+    done.bytes_in = inputs.nbytes
+    blocks = merge_sorted(inputs.segments, scratch=context.directory, limit_bytes=context.memory)
+    try:
+        reduce_program(program, context.runs_programs(), blocks, writer, done, context.progress)
         index = writer.close()
     except CorruptRunError as error:
         writer.abort()
@@ -396,46 +486,6 @@ def _take(writer: PartWriter, keys: KeyColumn, reduced: Reduced, done: Done) -> 
             at += count
     done.records += len(reduced.keys)
     done.pairs += len(reduced.values)
-
-
-def _near(batch: GroupBatch) -> str:
-    """Say where some groups are."""
-    if not len(batch):
-        return ""
-    first = f"group {short(batch.keys.slice(0, 1).to_list()[0])}"
-    return first if len(batch) == 1 else f"{first} or one after it"
-
-
-def _groups(batch: GroupBatch, sort_values: bool) -> Iterable[tuple[Any, Any]]:
-    return _sorted_groups(batch) if sort_values else batch
-
-
-def _ticking(
-    groups: Iterable[tuple[Any, Any]], progress: ProgressCell
-) -> Iterator[tuple[Any, Any]]:
-    """Tell of each group before it is reduced, and once it is behind us."""
-    for group in groups:
-        progress.at(f"group {short(group[0])}")
-        yield group
-        progress.add(1, 0)
-
-
-def _sorted_groups(batch: GroupBatch) -> Iterator[tuple[Any, Any]]:
-    for key, values in batch:
-        try:
-            ordered = sorted(values)
-        except MRKernelError:
-            raise  # the values could not be read
-        except Exception as error:
-            failure = user_failure(
-                error,
-                role="--sort-values",
-                where=f"group {short(key)}",
-                hint="values of one group must be comparable: leave --sort-values out, "
-                "or give them one type",
-            )
-            raise UserCodeError(failure) from error
-        yield key, Values(ordered)
 
 
 def _part(start: Start, index: RunIndex, pairs: int, data: bytes | None) -> PartOutput:

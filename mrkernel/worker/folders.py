@@ -13,10 +13,24 @@ import itertools
 import shutil
 from pathlib import Path
 
+from mrkernel.shuffle.log_files import ENDING
+
 #: Seconds files of ended jobs are left lying, so that those of many jobs go together.
 DELETE_DELAY_S = 0.05
 #: Empty folders kept: as many as small jobs come and go while those before wait to be emptied.
 SPARES = 16
+
+
+def delete_files(folder: Path, runs_only: bool) -> None:
+    """Delete the runs in the folder of a job, or all but its logs."""
+    with contextlib.suppress(FileNotFoundError):  # it went as a whole meanwhile
+        for path in folder.glob("*.run" if runs_only else "*"):
+            if path.suffix == ENDING:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 class Folders:
@@ -31,7 +45,7 @@ class Folders:
         self._made: set[str] = set()
         self._spare: list[Path] = []
         self._numbers = itertools.count(1)
-        self._doomed: list[tuple[str, bool]] = []  # jobs; whether only their runs
+        self._doomed: list[tuple[str, bool, bool]] = []  # jobs; only their runs; not their logs
         self._deleting: asyncio.Future[None] | None = None
 
     def make(self, job: str) -> None:
@@ -51,11 +65,11 @@ class Folders:
         with contextlib.suppress(OSError):
             path.mkdir(exist_ok=True)
 
-    def delete(self, job: str, runs_only: bool) -> None:
-        """Delete all of a job, or only its runs, soon."""
-        if not runs_only:
+    def delete(self, job: str, runs_only: bool, *, keep_logs: bool = False) -> None:
+        """Delete all of a job, all but its logs, or only its runs, soon."""
+        if not runs_only and not keep_logs:
             self._made.discard(job)
-        self._doomed.append((job, runs_only))
+        self._doomed.append((job, runs_only, keep_logs))
         if self._deleting is None:
             self._deleting = asyncio.ensure_future(self._delete_doomed())
 
@@ -72,7 +86,7 @@ class Folders:
             with contextlib.suppress(FileNotFoundError):  # it was never written to
                 (self._directory / job).rename(self._directory / aside)
             self.delete(job, runs_only=False)
-            self._doomed[-1] = (aside, False)
+            self._doomed[-1] = (aside, False, False)
 
     async def _delete_doomed(self) -> None:
         """Delete files in a thread: some disks take long, and the next job is starting."""
@@ -82,13 +96,14 @@ class Folders:
             await asyncio.to_thread(self._delete_files, doomed)
         self._deleting = None
 
-    def _delete_files(self, doomed: list[tuple[str, bool]]) -> None:
-        for job, runs_only in doomed:
-            if runs_only:
-                for path in (self._directory / job).glob("*.run"):
-                    path.unlink(missing_ok=True)
+    def _delete_files(self, doomed: list[tuple[str, bool, bool]]) -> None:
+        for job, runs_only, keep_logs in doomed:
+            folder = self._directory / job
+            if not runs_only and not (keep_logs and any(folder.glob(f"*{ENDING}"))):
+                self._made.discard(job)
+                self._empty(folder)
             else:
-                self._empty(self._directory / job)
+                delete_files(folder, runs_only)
 
     def _empty(self, path: Path) -> None:
         spare = self._directory / f"spare-{next(self._numbers)}"

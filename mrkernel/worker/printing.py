@@ -18,11 +18,18 @@ class Printing:
     Args:
         slots: how many.
         send: takes what is to be sent.
+        log: takes all of what an attempt printed, piece by piece.
     """
 
-    def __init__(self, slots: int, send: Callable[[Printed], None]) -> None:
+    def __init__(
+        self,
+        slots: int,
+        send: Callable[[Printed], None],
+        log: Callable[[Start, bytes], None],
+    ) -> None:
         self._outputs = [SlotOutput() for _ in range(slots)]
         self._send = send
+        self._log = log
         self._timer: asyncio.TimerHandle | None = None
 
     def fresh(self, slot: int) -> None:
@@ -36,6 +43,8 @@ class Printing:
     def add(self, slot: int, data: bytes) -> None:
         """The slot's runner printed something."""
         self._outputs[slot].add(data)
+        if self._outputs[slot].log_is_long:
+            self._flush_log(slot)
         self._flush_soon()
 
     def ended(self, slot: int) -> None:
@@ -46,9 +55,15 @@ class Printing:
 
     def flush(self, slot: int) -> None:
         """Send what there is."""
+        self._flush_log(slot)
         printed = self._outputs[slot].take()
         if printed is not None:
             self._send(printed)
+
+    def _flush_log(self, slot: int) -> None:
+        taken = self._outputs[slot].take_log()
+        if taken is not None:
+            self._log(*taken)
 
     def _flush_soon(self) -> None:
         if self._timer is None:

@@ -1,13 +1,20 @@
-"""What a reduce attempt reads: the runs of its partition, from disk, other hosts, and messages."""
+"""What other tasks made and an attempt reads, from disk, other hosts, and messages.
+
+A reduce attempt reads the runs of its partition; a map attempt of a chained job, a result part.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 
+from mrkernel.data.records import Batch
+from mrkernel.data.splits import PartSplit
 from mrkernel.errors import ClusterError, CorruptRunError, MRKernelError
-from mrkernel.ids import WorkerId
-from mrkernel.protocol.messages import RunSource, Start
+from mrkernel.ids import JobId, WorkerId
+from mrkernel.protocol.messages import PartPlace, RunSource, Start
+from mrkernel.shuffle.pairs import pair_batches
 from mrkernel.shuffle.run import (
     Read,
     RunIndex,
@@ -22,6 +29,8 @@ from mrkernel.worker.progress import ProgressCell
 
 #: Opens the run of a map attempt that a source holds: (source, map index, attempt).
 RunOpener = Callable[[RunSource, int, int], tuple[Read, RunIndex]]
+#: Opens a result part of another job, wherever it is.
+PartOpener = Callable[[PartPlace], AbstractContextManager[tuple[Read, RunIndex]]]
 
 
 class FetchError(MRKernelError):
@@ -29,6 +38,7 @@ class FetchError(MRKernelError):
 
     Attributes:
         blame: the disk that it lies on, the network between, or nobody: it is gone.
+        part_of: the job whose result part it is that cannot be read; "": it is a run.
     """
 
     def __init__(
@@ -38,16 +48,19 @@ class FetchError(MRKernelError):
         worker: WorkerId,
         reason: str,
         blame: Blame = "gone",
+        part_of: str = "",
     ) -> None:
-        super().__init__(map_index, map_attempt, worker, reason, blame)
+        super().__init__(map_index, map_attempt, worker, reason, blame, part_of)
         self.map_index = map_index
         self.map_attempt = map_attempt
         self.worker = worker
         self.reason = reason
         self.blame = blame
+        self.part_of = JobId(part_of)
 
     def __str__(self) -> str:
-        return f"map-{self.map_index} on {self.worker}: {self.reason}"
+        what = f"part {self.map_index} of {self.part_of}" if self.part_of else ""
+        return f"{what or f'map-{self.map_index}'} on {self.worker}: {self.reason}"
 
 
 class ReduceInputs:
@@ -103,9 +116,28 @@ class ReduceInputs:
         return data
 
 
+def read_part(split: PartSplit, place: PartPlace, open_part: PartOpener) -> Iterator[Batch]:
+    """Read the pairs of a split from the part that another job made.
+
+    Raises:
+        FetchError: the part cannot be read.
+        InputError: it is another one than when the job was planned.
+    """
+    try:
+        with open_part(place) as (read, index):
+            yield from pair_batches(split, read, index)
+    except (OSError, ClusterError) as error:
+        reason, blame = _reason(error)
+        raise FetchError(
+            split.part, place.attempt, place.worker, reason, blame, split.job
+        ) from error
+
+
 def _reason(error: Exception) -> tuple[str, Blame]:
     if isinstance(error, FileNotFoundError):
         return "the file is gone", "gone"
+    if isinstance(error, ConnectionError):
+        return str(error), "network"
     if isinstance(error, OSError):
         return error.strerror or str(error), "disk"
     return str(error), "disk" if isinstance(error, CorruptRunError) else "gone"

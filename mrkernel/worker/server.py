@@ -84,6 +84,7 @@ from mrkernel.worker.state import (
     WorkerState,
 )
 from mrkernel.worker.stores import Stores, delete_directory, unwanted
+from mrkernel.worker.task_logs import TaskLogs
 from mrkernel.worker.task_runner import RunnerHome, run_tasks, warm_up
 
 logger = logging.getLogger("mrkernel.worker")
@@ -182,7 +183,7 @@ class WorkerServer:
         self._runs = RunServer(config.directory, config.token, self._stores.directories)
         self._blobs = Blobs(config.directory)
         self._folders = Folders(config.directory)
-        self._printing = Printing(config.slots, self._say)
+        self._printing = Printing(config.slots, self._say, TaskLogs(config.directory).write)
         self._weighing: asyncio.TimerHandle | None = None
         self._load = Load()
         self._template_pid = template.pid
@@ -414,8 +415,8 @@ class WorkerServer:
                     self._orders.drop(slot)  # they were for the runner that died
                     self._printing.fresh(slot)
                     self._runners.fork(slot)
-                case Delete(job, blobs, runs_only):
-                    self._delete(job, blobs, runs_only)
+                case Delete():
+                    self._delete(instruction)
                 case Discard(start, run):
                     name = run_name if run else part_name
                     path = self._config.directory / start.job / name(start.index, start.attempt)
@@ -434,10 +435,10 @@ class WorkerServer:
             self._blobs.to_file(message.split.blob)
         self._orders.add(slot, message)
 
-    def _delete(self, job: str, blobs: tuple[str, ...], runs_only: bool) -> None:
-        self._blobs.delete(blobs)
-        self._folders.delete(job, runs_only)
-        self._stores.forget(job, runs_only)
+    def _delete(self, order: Delete) -> None:
+        self._blobs.delete(order.blobs)
+        self._folders.delete(order.job, order.runs_only, keep_logs=order.keep_logs)
+        self._stores.forget(order.job, order.runs_only, keep_logs=order.keep_logs)
 
     def _fetch(self, fetch: Fetch) -> None:
         """Fetch shares in a thread that leaves the processors to user code."""

@@ -10,6 +10,8 @@ from mrkernel.protocol.messages import Printed, Start
 END = b"\0\x1emrkernel: end of attempt\x1e\0"
 #: Bytes of output one attempt may send; the rest is counted, not sent.
 PRINT_LIMIT = 20_000
+#: Bytes held for the attempt's log before they are written to its file.
+LOG_BLOCK = 1 << 20
 
 
 class SlotOutput:
@@ -23,6 +25,12 @@ class SlotOutput:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._sent = 0
         self._dropped = 0
+        self._log = bytearray()  # all that was printed since it was taken
+
+    @property
+    def log_is_long(self) -> bool:
+        """Whether what is to be logged should not wait any more."""
+        return len(self._log) >= LOG_BLOCK
 
     def expect(self, start: Start) -> None:
         """The runner was given an attempt, behind those it has."""
@@ -51,9 +59,19 @@ class SlotOutput:
     def _keep(self, data: bytes | bytearray) -> None:
         if not data:
             return  # as a rule: most attempts print nothing
+        if self._expected or not self.log_is_long:  # else it is nobody's, and nobody takes it
+            self._log += data
         room = PRINT_LIMIT - self._sent - len(self._pending)
         self._pending += data[: max(room, 0)]
         self._dropped += max(0, len(data) - max(room, 0))
+
+    def take_log(self) -> tuple[Start, bytes] | None:
+        """Return what is to be logged and for which attempt; None: nothing, or nobody's."""
+        if not self._log or not self._expected:
+            return None
+        data = bytes(self._log)
+        self._log.clear()
+        return self._expected[0], data
 
     def take(self) -> Printed | None:
         """Return what is to be sent; None: nothing, or nobody to book it on."""

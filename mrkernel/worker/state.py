@@ -15,7 +15,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
+from mrkernel.data.splits import Split
 from mrkernel.ids import JobId, TaskId
 from mrkernel.protocol.messages import (
     AttemptProgress,
@@ -36,6 +38,10 @@ from mrkernel.worker.reports import Reports
 
 #: Attempts a runner may hold at once, the running one included.
 PIPELINE = 16
+#: Attempts in line that are looked at for the one whose input a runner holds, and splits of which
+#: it is known which runner that is.
+LOOKED_AT = 64
+READERS_KEPT = 10_000
 #: Seconds that an attempt gets to make its functions ready (modules are imported then) before the
 #: time for its first record begins.
 READY_S = 10.0
@@ -154,6 +160,7 @@ class Delete:
     job: JobId
     blobs: tuple[str, ...]
     runs_only: bool
+    keep_logs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +211,7 @@ class WorkerState:
         self.reports = Reports()  #: what a manager that is back may not know
         self._limit_bytes = limit_bytes
         self.line: deque[Start] = deque()  #: attempts not yet given to a runner
+        self._readers: dict[Split, int] = {}  #: slot that read a split last, of input in a loop
         self.jobs: dict[JobId, JobInfo] = {}
         self.gathers = Gathers()  #: what is fetched for reduce attempts to come
         self._out: list[Instruction] = []
@@ -249,7 +257,7 @@ class WorkerState:
             case Fetched(number):
                 gone = self.gathers.ended(number)
                 if gone is not None:
-                    self._out.append(Delete(gone.job, (), gone.runs_only))
+                    self._out.append(Delete(gone.job, (), gone.runs_only, gone.keep_logs))
 
     def forget_everything(self) -> None:
         """The manager is gone: nothing it asked for counts any more.
@@ -295,7 +303,7 @@ class WorkerState:
                 self.jobs[message.job] = message
             case CancelAttempt(job, task, attempt):
                 self._cancel(job, task, attempt)
-            case Forget(job, blobs, runs_only):
+            case Forget(job, blobs, runs_only, keep_logs):
                 if not runs_only:
                     self.jobs.pop(job, None)
                     for slot in self.slots:
@@ -303,7 +311,7 @@ class WorkerState:
                             slot.told = None
                 self.gathers.forget(message)
                 self.reports.forget(job, runs_only)
-                self._out.append(Delete(job, blobs, runs_only))
+                self._out.append(Delete(job, blobs, runs_only, keep_logs))
 
     def _cancel(self, job: JobId, task: TaskId, attempt: int) -> None:
         def is_it(start: Start) -> bool:
@@ -382,7 +390,7 @@ class WorkerState:
             for index, slot in free:
                 held = slot.held
                 while line and len(held) < fair:
-                    start = line.popleft()
+                    start = self._next(index)
                     if start.job != slot.told:
                         slot.told = start.job
                         self._out.append(Order(index, self.jobs[start.job]))
@@ -390,6 +398,27 @@ class WorkerState:
                         slot.since = now
                     held.append(start)
                     self._out.append(Order(index, start))
+
+    def _next(self, slot: int) -> Start:
+        """Take the first in line, or one soon after it whose input the slot's runner may hold."""
+        line = self.line
+        chosen = line[0]
+        if self.jobs[chosen.job].spec.resident and len(self.slots) > 1:
+            spare: Start | None = None
+            for start in islice(line, LOOKED_AT):
+                reader = self._readers.get(start.split) if start.split is not None else None
+                if reader == slot:
+                    spare = start
+                    break
+                if spare is None and reader is None:
+                    spare = start
+            chosen = chosen if spare is None else spare
+            if chosen.split is not None:
+                self._readers[chosen.split] = slot
+                while len(self._readers) > READERS_KEPT:
+                    del self._readers[next(iter(self._readers))]
+        line.remove(chosen)
+        return chosen
 
     def _pulse(
         self,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mrkernel.data.locks import LOCK, hold
+from mrkernel.worker.folders import delete_files
 
 logger = logging.getLogger("mrkernel.worker")
 
@@ -108,11 +109,11 @@ class Stores:
             if delete and dead:
                 self._in_a_thread(delete_directories, [path])
 
-    def forget(self, job: str, runs_only: bool) -> None:
-        """Delete what they have of a job, or only its runs, in a thread."""
+    def forget(self, job: str, runs_only: bool, *, keep_logs: bool = False) -> None:
+        """Delete what they have of a job, all but its logs, or only its runs, in a thread."""
         folders = [directory / job for directory in self.directories]
         if folders:
-            self._in_a_thread(_delete_job, folders, runs_only)
+            self._in_a_thread(_delete_job, folders, runs_only, keep_logs)
 
     def keep_only(self, jobs: Collection[str], results: Collection[str]) -> None:
         """Delete what dead owners left of other jobs, and the runs of ``results``, in a thread."""
@@ -166,14 +167,12 @@ class Stores:
         deleting.add_done_callback(self._deleting.discard)
 
 
-def _delete_job(folders: Sequence[Path], runs_only: bool) -> None:
+def _delete_job(folders: Sequence[Path], runs_only: bool, keep_logs: bool = False) -> None:
     for folder in folders:
-        if not runs_only:
+        if runs_only or keep_logs:
+            delete_files(folder, runs_only)
+        else:
             shutil.rmtree(folder, ignore_errors=True)
-            continue
-        with contextlib.suppress(FileNotFoundError):  # it went as a whole meanwhile
-            for path in folder.glob("*.run"):
-                path.unlink(missing_ok=True)
 
 
 def delete_directory(directory: Path) -> None:

@@ -11,11 +11,13 @@ import hashlib
 import os
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mrkernel.errors import CorruptRunError, JobSpecError, SecurityError
+from mrkernel.errors import ClusterError, CorruptRunError, JobSpecError, SecurityError
 from mrkernel.ids import JobId
 from mrkernel.job.failure import Failure, UserCodeError
 from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder
@@ -25,6 +27,7 @@ from mrkernel.protocol.messages import (
     Finished,
     JobInfo,
     MessageDecoder,
+    PartPlace,
     RunSource,
     Start,
     ToRunner,
@@ -34,6 +37,7 @@ from mrkernel.shuffle.run import (
     Read,
     RunIndex,
     file_read,
+    memory_index,
     memory_read,
     read_index,
     run_name,
@@ -46,6 +50,7 @@ from mrkernel.shuffle.shares import (
     find_shares,
     share_files,
 )
+from mrkernel.shuffle.transfer import RunReader
 from mrkernel.worker.attempt import JobContext, run_attempt
 from mrkernel.worker.disks import disk_failure
 from mrkernel.worker.end_marks import EndMarks
@@ -53,6 +58,7 @@ from mrkernel.worker.heap import keep_freed_memory
 from mrkernel.worker.peak_memory import PeakMemory
 from mrkernel.worker.progress import ProgressCell
 from mrkernel.worker.reduce_inputs import FetchError
+from mrkernel.worker.resident import Resident
 
 #: A run up to this size is read with one open instead of four, and held: ten thousand of them must
 #: fit in memory.
@@ -121,11 +127,19 @@ def run_tasks(conversation: socket.socket, cell: int, home: RunnerHome) -> None:
         marks.close()
 
 
+def _read_there(reader: RunReader, name: str, offset: int, length: int) -> bytes:
+    try:
+        return reader.read(name, offset, length)
+    except ClusterError as error:
+        raise ConnectionError(str(error)) from error
+
+
 class _TaskRunner:
     def __init__(self, home: RunnerHome, progress: ProgressCell) -> None:
         self._home = home
         self._progress = progress
         self._peak = PeakMemory()
+        self._resident = Resident()
         self._info: JobInfo | None = None  # of one job: its functions may be large
         self._current: JobContext | None = None
         self._shares: dict[tuple[int, int], tuple[Read, RunIndex]] = {}  # of other hosts' runs
@@ -167,6 +181,7 @@ class _TaskRunner:
                 error.worker,
                 error.reason,
                 blame=error.blame,
+                part_of=error.part_of,
             )
         except OSError as error:
             # Ours, not the user's: his exceptions come as UserCodeError. A full or broken disk.
@@ -195,6 +210,8 @@ class _TaskRunner:
                 directory=self._home.directory / job,
                 read_blob=self._read_blob,
                 open_run=partial(self._open_run, job),
+                open_part=self._open_part,
+                resident=self._resident,
                 progress=self._progress,
                 peak_memory=self._peak.read,
             )
@@ -208,7 +225,7 @@ class _TaskRunner:
 
     # --- runs of other tasks ----------------------------------------------------------------------
 
-    def _is_here(self, source: RunSource) -> bool:
+    def _is_here(self, source: RunSource | PartPlace) -> bool:
         """Whether the files of a worker are at hand."""
         return source.host_id == self._home.host_id and not self._home.always_fetch
 
@@ -226,6 +243,25 @@ class _TaskRunner:
         # A negative offset counts from the end.
         tail = tail_index(lambda at, size: data[at : at + size or None], name)
         return memory_read(data), tail
+
+    @contextmanager
+    def _open_part(self, place: PartPlace) -> Iterator[tuple[Read, RunIndex]]:
+        """Open a result part of another job."""
+        if place.data is not None:
+            yield memory_read(place.data), memory_index(place.data)
+        elif self._is_here(place):
+            path = f"{place.directory}/{place.name}"
+            yield file_read(path), read_index(path)
+        else:
+            try:
+                reader = RunReader((place.data_host, place.data_port), self._home.token)
+            except ClusterError as error:
+                raise ConnectionError(str(error)) from error
+            try:
+                read = partial(_read_there, reader, place.name)
+                yield read, tail_index(read, place.name)
+            finally:
+                reader.close()
 
     def _fetch(self, start: Start, context: JobContext, sources: list[RunSource]) -> None:
         """Copy what other hosts hold of the partition, but for what the worker server has fetched.

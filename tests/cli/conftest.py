@@ -56,17 +56,20 @@ def run(folder: Path) -> Run:
 class Served:
     """A manager and a worker started from the command line."""
 
-    def __init__(self, port: int, client: ManagerClient) -> None:
+    def __init__(self, port: int, client: ManagerClient, log: Path) -> None:
         self.port = port
         self.client = client
+        self.log = log
         self.address = f"127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """``mrkernel manager --port 0`` and ``mrkernel worker`` for it."""
+    log = tmp_path_factory.mktemp("log") / "manager.jsonl"
+    words = ["--host", "127.0.0.1", "--port", "0", "--log-file", str(log)]
     manager = subprocess.Popen(
-        [sys.executable, "-m", "mrkernel.manager", "--host", "127.0.0.1", "--port", "0"],
+        [sys.executable, "-m", "mrkernel.manager", *words],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -81,7 +84,7 @@ def served() -> Iterator[Served]:
     job = client.submit(lambda record: [(record, 1)], range(2), "sum")
     assert job.result(30).to_dict() == {0: 1, 1: 1}  # the worker has joined
     try:
-        yield Served(port, client)
+        yield Served(port, client, log)
     finally:
         client.close()
         for process in (worker, manager):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -35,11 +36,43 @@ def test_jobs_logs_and_forget(run: Run, folder: Path, served: Served) -> None:
     assert state == "done"
     logs = run("logs", job)
     assert "line is a b a" in logs.stdout
+    task = logs.stdout.partition(" ")[0]
+    assert run("logs", job, task).stdout == logs.stdout
+    none = run("logs", job, "map-77")
+    assert (none.returncode, none.stdout) == (0, "")
+    assert none.stderr == f"mrkernel: map-77 of {job} printed nothing\n"
+    fetched = run("fetch", job, "lines.csv", "--columns", "line,n")
+    assert fetched.stdout == "2 pairs in lines.csv\n", fetched.stderr
+    assert (folder / "lines.csv").read_text() == "line,n\na b a,1\nc b,1\n"
+    assert run("fetch", job, "lines.csv").returncode == 2
     assert run("forget", job).stdout == f"job {job} is forgotten\n"
     assert "talk" not in run("jobs").stdout
     gone = run("logs", job)
     assert gone.returncode == 2
     assert f"there is no job '{job}' here" in gone.stderr
+
+
+def test_logs_of_a_job_that_failed_are_kept_whole(run: Run, folder: Path, served: Served) -> None:
+    (folder / "noisy.py").write_text(
+        "def mapper(line):\n    print('x' * 50_000)\n    if 'c' in line: 1 / 0\n    yield line, 1\n"
+    )
+    (folder / "data.txt").write_text("a\n" * 50 + "c\n")  # not among those it is tried on
+    failed = run("submit", "data.txt", "--map", "noisy.py", "--reduce", "sum", "--name", "noise")
+    assert failed.returncode == 1
+    (row,) = [r for r in run("jobs").stdout.splitlines() if r.endswith("\tnoise")]
+    logs = run("logs", row.split("\t")[0])
+    assert logs.returncode == 0, logs.stderr
+    assert logs.stdout.count("x" * 50_000) == 51
+
+
+def test_a_manager_logs_what_happens(run: Run, folder: Path, served: Served) -> None:
+    """In the file of its own that ``served`` gave it."""
+    done = run("submit", "data.txt", "--map", "mapper.py", "--reduce", "reducer.py")
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in served.log.read_text().splitlines()]
+    events = {line.get("event") for line in lines}
+    assert {"worker-joined", "job-accepted", "job-ended"} <= events
+    assert {line["process"] for line in lines} == {"manager"}
 
 
 def test_an_unknown_command_is_one_sentence(run: Run) -> None:

@@ -32,6 +32,29 @@ def test_without_output_the_pairs_are_printed_in_key_order(run: Run) -> None:
     assert (done.returncode, done.stdout) == (0, "a\t2\nb\t2\nc\t1\n")
 
 
+def test_inputs_with_names_are_joined(run: Run, folder: Path) -> None:
+    for name, lines in (
+        ("people", "1,Ada\n2,Bob\n"),
+        ("orders-a", "1,5\n3,9\n"),
+        ("orders-b", "1,7\n"),
+    ):
+        (folder / f"{name}.csv").write_text(f"id,what\n{lines}")
+    (folder / "join.py").write_text(
+        "def mapper(source, record):\n    yield record['id'], (source, record['what'])\n\n"
+        "def reducer(id, found):\n"
+        "    for name in [what for source, what in found if source == 'people']:\n"
+        "        yield name, sorted(what for source, what in found if source == 'orders')\n"
+    )
+    functions = ("--map", "join.py", "--reduce", "join.py", "--quiet")
+    done = run(
+        "submit", "--input", "orders=orders-*.csv", "--input", "people=people.csv", *functions
+    )
+    assert (done.returncode, done.stdout) == (0, "Ada\t[5, 7]\nBob\t[]\n"), done.stderr
+    some = run("submit", "--input", "orders=orders-*.csv", "--input", "people.csv", *functions)
+    assert some.returncode == 2
+    assert "some inputs have a name (orders=) and people.csv has none" in some.stderr
+
+
 def test_a_pipe_gets_plain_lines(run: Run) -> None:
     done = run("submit", "data.txt", "--map", "mapper.py", "--reduce", "sum")
     assert "\x1b" not in done.stdout + done.stderr

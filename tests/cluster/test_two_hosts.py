@@ -205,6 +205,51 @@ def test_a_host_dies_with_map_output_that_others_are_about_to_read(
     hosts.wait(3)
 
 
+SIZE = 1_000_000
+
+
+def large_result(hosts: Hosts) -> Any:
+    """More than is copied at the end; its parts are files of several hosts."""
+
+    def mapper(n: int) -> list[tuple[int, bytes]]:
+        return [(n, n.to_bytes(4, "big") * (SIZE // 4))]
+
+    return submit(hosts, mapper, range(24), "first", split_size=20, reduce_tasks=6).result(30)
+
+
+def test_a_chained_job_reads_parts_of_other_hosts(hosts: Hosts) -> None:
+    large = large_result(hosts)
+    found = large.mapreduce(lambda key, value: [(key % 5, (len(value), value[:4]))], "list")
+    assert {key: sorted(values) for key, values in found} == {
+        rest: [(SIZE, n.to_bytes(4, "big")) for n in range(rest, 24, 5)] for rest in range(5)
+    }
+    assert hosts.client.look(found.job)["failed"] == 0  # type: ignore[union-attr]
+    large.release()
+
+
+@pytest.mark.fault(2)
+def test_a_host_dies_with_parts_that_a_chained_job_reads(hosts: Hosts, gate: Gate) -> None:
+    """The job that made them makes them again, and the chained job goes on."""
+    pause = gate.pause
+    large = large_result(hosts)
+
+    def mapper(key: int, value: bytes) -> list[tuple[int, int]]:
+        pause(str(key))
+        return [(key % 5, len(value))]
+
+    job = submit(hosts, mapper, large, "sum", no_backup=True)
+    victim = worker_of(hosts, gate.wait_for())
+    name = next(n for n, p in hosts.processes.items() if p.pid == hosts.workers()[victim]["pid"])
+    os.killpg(hosts.processes[name].pid, signal.SIGKILL)
+    hosts.processes.pop(name).wait()
+    large.release()  # waits until it is read
+    gate.open()
+    assert job.result(60).to_dict() == {n: SIZE * len(range(n, 24, 5)) for n in range(5)}
+    assert hosts.client.look(job.id)["ended"] is not None  # type: ignore[union-attr]
+    hosts.add(name)
+    hosts.wait(3)
+
+
 def submit_until_last(hosts: Hosts, gate: Gate) -> Any:
     """A job whose last line waits; a partition for each host, two of three fetched from others."""
     pause = gate.pause

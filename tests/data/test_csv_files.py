@@ -7,13 +7,19 @@ import pytest
 from data.csv_oracle import read, split_of
 
 from mrkernel.data import csv_files
+from mrkernel.data.csv_dialect import CsvDialect
 from mrkernel.data.csv_files import plan_csv
 from mrkernel.data.schemas import CsvSchema
 from mrkernel.errors import InputError
 
 
 def plan(*paths: Path, text: bool = False, encoding: str = "utf-8") -> CsvSchema:
-    return plan_csv([split_of(p) for p in paths], encoding=encoding, errors="strict", text=text)
+    return plan_csv(
+        [split_of(p) for p in paths],
+        encoding=encoding,
+        errors="strict",
+        dialect=CsvDialect(text=text),
+    )
 
 
 def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
@@ -117,7 +123,7 @@ def test_headers(tmp_path: Path) -> None:
     schema = plan(path)
     assert schema.names == ("a\nb", 'c "x"')
     assert read(split_of(path), schema) == [(22, {"a\nb": 1, 'c "x"': 2})]
-    with pytest.raises(InputError, match=r"has two columns called 'a'.* read it with --format lin"):
+    with pytest.raises(InputError, match=r"has two columns called 'a'.* --format csv:noheader"):
         plan(write(tmp_path / "b.csv", "a,b,a\n"))
     path = write(tmp_path / "c.csv", "a,b\r1,2\r3,4\r")
     assert read(split_of(path), plan(path)) == [(4, {"a": 1, "b": 2}), (8, {"a": 3, "b": 4})]

@@ -80,7 +80,7 @@ def test_any_cut_gives_what_csv_gives_for_the_whole_file(
 def refused(data: bytes) -> bool:
     """Whether a file may be refused as a whole: ragged, or a quote never closed."""
     width = len(columns(data))
-    quotes = csv_records.turns(data, ord(","))
+    quotes = csv_records.turns(data, csv_records.Marks(ord(",")))
     return len(quotes) % 2 == 1 or rows_of(data) is None or width == 0
 
 
@@ -125,8 +125,8 @@ def test_quotes_counted_and_quotes_looked_at(parts: list[bytes], inside: bool) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(csv_records, "_MANY", 1)
         patch.setattr(csv_records, "_WORTH_NUMPY", 1)
-        counted = list(csv_records.turns(data, ord(","), inside=inside))
-    assert counted == list(csv_records.turns(data, ord(","), inside=inside))
+        counted = list(csv_records.turns(data, csv_records.Marks(ord(",")), inside=inside))
+    assert counted == list(csv_records.turns(data, csv_records.Marks(ord(",")), inside=inside))
 
 
 def write(path: Path, text: str) -> Path:

@@ -97,15 +97,18 @@ def test_no_input_at_all() -> None:
         resolve([])
 
 
-@pytest.mark.fault(41)
 def test_files_that_are_no_text(folder: Path) -> None:
-    (folder / "a.gz").write_bytes(gzip.compress(b"x"))
-    (folder / "lies.txt").write_bytes(gzip.compress(b"x"))
+    packed = gzip.compress(b"PAR1\x15\x04....")
+    for name in ("a.zip", "b.tar", "b.tar.gz", "b.tgz", "c.parquet.gz"):
+        (folder / name).write_bytes(packed if name.endswith("gz") else b"....")
     (folder / "t").write_bytes(b"PAR1\x15\x04....")
-    with pytest.raises(InputError, match=r"a\.gz is a gzip file, not text: decompress it first"):
-        names(folder, "a.gz")
-    with pytest.raises(InputError, match=r"lies\.txt is a gzip file"):
-        names(folder, "lies.txt")
+    with pytest.raises(InputError, match=r"a\.zip is a zip file, not text: unpack it first"):
+        names(folder, "a.zip")
+    for name in ("b.tar", "b.tar.gz", "b.tgz"):
+        with pytest.raises(InputError, match="is a tar file, not text: unpack it first"):
+            names(folder, name)
+    with pytest.raises(InputError, match="is a Parquet file in a gzip file: decompress it"):
+        names(folder, "c.parquet.gz")
     with pytest.raises(InputError, match=r"t is a Parquet file, not text: pass --format parquet"):
         names(folder, "t")
 
@@ -242,7 +245,7 @@ def test_a_header_that_looks_like_data_is_told(folder: Path) -> None:
     found = inputs.resolve(["a.tsv"], cwd=folder)
     assert found.notes == (
         "the first line of a.tsv (key1, 10) was read as its header: if it is data, pass "
-        "--format lines",
+        "--format csv:noheader",
     )
     assert inputs.resolve(["b.csv"], cwd=folder).notes == ()
     assert inputs.resolve(["a.tsv"], cwd=folder, format="lines").notes == ()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import lzma
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -140,7 +142,7 @@ def test_a_late_value_that_does_not_fit_ends_the_job(place: Any, tmp_path: Path)
 
 
 def test_what_makes_no_sense_is_told_before_the_job(place: Any, folder: Path) -> None:
-    sentence = "format='xml': write auto, lines, csv, csv:text, jsonl or parquet"
+    sentence = "format='xml': write auto, lines, csv, csv:..., jsonl, parquet, whole or fixed:N"
     with pytest.raises(JobSpecError, match=sentence):
         mrkernel.run(mapper, [folder / "0.csv"], "sum", on=place, format="xml")
     wrong = mrkernel.reads("yaer")(lambda row: [(row["yaer"], 1)])
@@ -177,3 +179,37 @@ def test_runners_import_no_more_of_arrow_than_they_need(
     for function, batch in ((costly_rows, False), (costly, True)):
         found = mrkernel.run(function, given, "count", on=cluster, batch=batch).to_dict()
         assert list(found) == ["none"]
+
+
+def sizes(record: Any) -> Any:
+    yield type(record).__name__, len(record)
+
+
+def test_compressed_whole_and_fixed_files(place: Any, tmp_path: Path) -> None:
+    data = "".join(f"line {n}\n" for n in range(5_000)).encode()
+    (tmp_path / "a.txt").write_bytes(data)
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "c.txt.xz").write_bytes(lzma.compress(data))
+    lines = mrkernel.run(sizes, tmp_path, "sum", on=place, split_size="10K")
+    assert lines.to_dict() == {"str": 3 * (len(data) - 5_000)}
+    whole = mrkernel.run(sizes, tmp_path, "list", on=place, format="whole")
+    assert whole.to_dict() == {"bytes": [len(data)] * 3}
+    packed = tmp_path / "b.txt.gz"
+    fixed = mrkernel.run(sizes, packed, "count", on=place, format="fixed:10")
+    assert fixed.to_dict() == {"bytes": len(data) // 10}
+    table = mrkernel.run(lambda table: (table["line"], 1), packed, "count", on=place, batch=True)
+    assert len(table) == 5_000
+
+
+def test_a_csv_dialect(place: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("'x|y'|1\n'z'|2\n")
+    result = mrkernel.run(
+        lambda row: [(row["c1"], row["c2"])],
+        tmp_path / "a.csv",
+        "sum",
+        on=place,
+        format="csv:sep=pipe,quote=single,noheader",
+    )
+    assert result.to_dict() == {"x|y": 1, "z": 2}
+    with pytest.raises(JobSpecError, match="there is no 'nohead': csv: takes"):
+        mrkernel.run(sizes, tmp_path / "a.csv", "sum", on=place, format="csv:nohead")

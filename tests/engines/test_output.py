@@ -181,7 +181,7 @@ def test_a_job_that_fails_does_not_overwrite(place: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.fault(30)
-@pytest.mark.parametrize("name", ["file/out", "file", "link", "out.json", "s3://there/out"])
+@pytest.mark.parametrize("name", ["file/out", "file", "link", "out.json", "nosuch://there/out"])
 def test_a_place_that_cannot_be_written_is_told_before_anything_runs(
     place: Any, tmp_path: Path, name: str
 ) -> None:
@@ -243,3 +243,20 @@ def test_a_client_killed_while_it_writes_leaves_no_output(
     assert not output.exists()
     mrkernel.run(functions.words, iter(LINES), "sum", on="inline", output=output)
     assert (output if output.suffix else output / "_SUCCESS").is_file()
+
+
+def test_output_to_a_url_is_there_when_its_manifest_is(place: Any, tmp_path: Path) -> None:
+    url = f"local://{tmp_path}/bucket/out"
+    result = mrkernel.run(
+        functions.words, iter(["b a", "b"]), "sum", on=place, output=url, reduce_tasks=3
+    )
+    assert result.output == url
+    manifest = json.loads((tmp_path / "bucket" / "out" / "_SUCCESS").read_text())
+    paths = [Path(str(path).removeprefix("file://")) for path in result.paths]
+    assert [path.name for path in paths] == [part["name"] for part in manifest["parts"]]
+    assert sorted("".join(path.read_text() for path in paths).splitlines()) == ["a\t1", "b\t2"]
+    with pytest.raises(OutputExistsError, match="exists already: pass --overwrite"):
+        mrkernel.run(functions.words, iter("a"), "sum", on=place, output=url)
+    (one,) = result.save(f"{url}.csv", columns="word,n")
+    assert str(one).endswith("/bucket/out.csv")
+    assert (tmp_path / "bucket" / "out.csv").read_text() == "word,n\na,1\nb,2\n"

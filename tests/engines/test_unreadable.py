@@ -53,7 +53,10 @@ INPUTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "an empty folder": (lambda folder: folder, "holds no files to read"),
     "a folder in a folder": (nested, "holds a directory, below"),
     "unreadable, even for root": (lambda _: "/proc/self/mem", "cannot be read .*Input/output"),
-    "gzip": (written("a.gz", gzip.compress(b"a")), "is a gzip file, not text"),
+    "damaged gzip": (
+        written("a.gz", gzip.compress(b"a\n")[:-2]),
+        r"a\.gz is a damaged gzip file: nothing can be read after byte 0 .*get it anew",
+    ),
     "not UTF-8": (written("a.txt", b"ok\nb\xe9\n"), r"is not utf-8 text at byte 4 \(0xe9\)"),
     "UTF-16": (written("a.txt", "é".encode("utf-16")), "begins like UTF-16, so pass --encoding"),
     "a name that is not UTF-8": (

@@ -148,6 +148,21 @@ def test_a_mapper_whose_records_all_fall_through_gets_a_note() -> None:
     assert note == "the mapper returned None for the first 20 records, so they gave no pairs"
 
 
+def test_a_class_that_gives_its_pairs_in_the_end_is_not_silent() -> None:
+    class Gathers:
+        def __init__(self) -> None:
+            self.records = 0
+
+        def __call__(self, line: str) -> None:
+            self.records += 1
+            print(line)
+
+        def finish(self) -> Any:
+            yield "records", self.records
+
+    assert fly(Gathers, total).notes == ()
+
+
 def test_a_generator_without_pairs_is_fine() -> None:
     def none(line: str) -> Iterator[Any]:
         if "ERROR" in line:

@@ -42,6 +42,9 @@ things: st.SearchStrategy[Any] = st.recursive(
         ("{x}/{y} {z}", ["{x}/{y}", Expression("z")]),
         ("data/{x}.txt", ["data/{x}.txt"]),
         ("'{x} y'", ["{x} y"]),
+        ("a=*.csv b={counts}", ["a=*.csv", Expression("counts", "b")]),
+        ("b={ f({1: 2}) } c", [Expression("f({1: 2})", "b"), "c"]),
+        ("b={x}/data.txt", ["b={x}/data.txt"]),
     ],
 )
 def test_words(line: str, words: list[Any]) -> None:

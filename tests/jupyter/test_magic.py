@@ -102,6 +102,30 @@ def test_functions_by_name_by_expression_and_from_a_file(notebook: Kernel) -> No
     assert notebook.value("counts.to_dict()") == "{'lines': 2}"
 
 
+def test_programs_beside_the_notebook_are_mapper_and_reducer(notebook: Kernel) -> None:
+    for name, text in (
+        ("words.sh", "tr -s ' ' '\\n' | awk '{ print $1 \"\\t1\" }'"),
+        ("add.sh", "cut -f 1 | uniq -c | awk '{ print $2 \"\\t\" $1 }'"),
+    ):
+        notebook.run(f"%%writefile {name}\n#!/bin/sh\n{text}")
+        notebook.run(f"os.chmod({name!r}, 0o755)")
+    programs = "--mapper ./words.sh --reducer ./add.sh"
+    line = notebook.run(f"%mapreduce {{lines}} {programs} --into counts")
+    assert line.ok, line
+    assert line.picture["functions"] == "mapper: ./words.sh · reducer: ./add.sh"
+    assert notebook.value("counts.to_dict()") == "{b'a': b'2', b'b': b'2', b'c': b'1'}"
+    # A program and a function of the cell go together: what a program gives is bytes.
+    reducer = "\ndef reducer(word, ones):\n    yield word.decode(), sum(map(int, ones))\n"
+    mixed = notebook.run("%%mapreduce {lines} --mapper ./words.sh --into counts" + reducer)
+    assert mixed.ok, mixed
+    assert mixed.picture["functions"] == "mapper: ./words.sh · reducer: this cell"
+    assert notebook.value("counts.to_dict()") == COUNTS
+    notebook.run("os.chmod('words.sh', 0o644)")
+    refused = notebook.run(f"%mapreduce {{lines}} {programs}")
+    assert not refused.ok
+    assert refused.trace.endswith("words.sh may not be run: chmod +x words.sh")
+
+
 def test_a_number_called_count_does_not_hide_the_built_in(notebook: Kernel) -> None:
     notebook.run("count = 5" + WORDS)
     assert notebook.run("%mapreduce {lines} --reducer count --into counts").ok

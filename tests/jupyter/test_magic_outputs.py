@@ -1,4 +1,4 @@
-"""``--output x.csv``, ``--partitioner range`` and ``--sample`` in a cell."""
+"""``--output x.csv``, ``--partitioner range``, ``--sample``, chains and joins in a cell."""
 
 from __future__ import annotations
 
@@ -53,3 +53,27 @@ def test_they_are_no_settings_for_all_cells(notebook: Kernel) -> None:
     for name in ("sample", "output_format", "columns"):
         ran = notebook.run(f"%config MapReduceMagics.{name} = 3")
         assert f"Config option `{name}` not recognized" in ran.err
+
+
+def test_a_chain_and_a_join(notebook: Kernel) -> None:
+    line = "%%mapreduce {lines} --reducer sum --into counts --quiet"
+    assert notebook.run(line + CELL).ok
+    ran = notebook.run(
+        "%%mapreduce {counts} --reducer list --into again\n"
+        "def mapper(word, count):\n    yield count, word\n"
+    )
+    assert ran.ok, ran
+    assert "running on the cluster inside this session, where the job's input is" in ran.out
+    assert notebook.value("{n: sorted(words) for n, words in again}") == (
+        "{50: ['c'], 100: ['a', 'b']}"
+    )
+    ran = notebook.run(
+        "%%mapreduce left={counts} right={['a', 'z']} --reducer list --quiet\n"
+        "def mapper(source, record):\n"
+        "    yield (record[0] if source == 'left' else record), source\n"
+    )
+    assert ran.ok, ran
+    assert notebook.value("_.to_dict()") == (
+        "{'a': ['left', 'right'], 'b': ['left'], 'c': ['left'], 'z': ['right']}"
+    )
+    assert notebook.run("%mr_cluster stop").ok

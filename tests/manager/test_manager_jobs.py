@@ -55,7 +55,7 @@ def test_a_job_word_for_word(desk: Desk) -> None:
         Send(worker, Start(job, TaskId("reduce-0"), 1, 0, None, (source,)))
     ]
     desk.now += 4.5
-    part = PartPlace(0, "", 8, 1, b"the part", WorkerId("w1"), "h1", "/2", "127.0.0.1", 5002)
+    part = PartPlace(0, "", 8, 1, b"the part", WorkerId("w1"), "h1", "/2", "127.0.0.1", 5002, 1)
     ended = Ended(job, "job", "done", "", 4.5, parts=(part,))
     assert desk.finish("w1", "reduce-0") == [Send(client, ended)]
     assert desk.release(runs_only=True) == [Send(worker, Forget(job, runs_only=True))]
@@ -182,8 +182,9 @@ def test_cancel_stops_everything_and_frees_the_slots(desk: Desk) -> None:
         Send(w1, CancelAttempt(JobId("j1"), TaskId("map-0"), 1)),
         Send(w2, CancelAttempt(JobId("j1"), TaskId("map-1"), 1)),
         Send(desk.client, Ended(JobId("j1"), "job", "cancelled", "enough", 2.0)),
-        Send(w1, Forget(JobId("j1"))),  # its functions stay: they are wanted for debugging
-        Send(w2, Forget(JobId("j1"))),
+        # Its functions stay, and what it printed: they are wanted for debugging.
+        Send(w1, Forget(JobId("j1"), keep_logs=True)),
+        Send(w2, Forget(JobId("j1"), keep_logs=True)),
     ]
     assert desk.ask(CancelJob(JobId("j1"))) == []
     assert desk.finish("w1", "map-0", attempt=1) == []  # it was done when the word came

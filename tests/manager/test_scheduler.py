@@ -146,3 +146,39 @@ def test_short_attempts_say_nothing_about_a_pace(desk: Desk) -> None:
         desk.finish("w2", desk.running()["w2"][0], seconds=0.001)
     desk.finish("w1", "map-0", seconds=0.04)
     assert desk.worker("w1").pace == 1.0
+
+
+def rounds(desk: Desk, order: list[str]) -> dict[str, set[str]]:
+    """Run a job over input that is read again and again; who reads what, by its split.
+
+    Args:
+        order: whose attempt ends next, as long as it has one.
+    """
+    job = f"j{len(desk.state.jobs) + 1}"
+    desk.submit(maps=6, reduces=0, resident=True)
+    read: dict[str, set[str]] = {"w1": set(), "w2": set()}
+    for worker in order:
+        for task in desk.running()[worker][:1]:
+            read[worker].add(desk.task(task, job).label)
+            desk.finish(worker, task, job=job)
+    return read
+
+
+def test_input_that_is_read_again_goes_to_who_holds_it(desk: Desk) -> None:
+    two_workers(desk)
+    first = rounds(desk, ["w2", "w1", "w1", "w2", "w2", "w1"])
+    assert rounds(desk, ["w1", "w2"] * 6) == first
+    assert rounds(desk, ["w2", "w1"] * 6) == first
+
+
+def test_nobody_waits_for_who_holds_the_input(desk: Desk) -> None:
+    two_workers(desk)
+    rounds(desk, ["w1", "w2"] * 6)
+    read = rounds(desk, ["w1"] * 5 + ["w2"])
+    assert [len(read["w1"]), len(read["w2"])] == [5, 1]
+    desk.lose("w1")
+    desk.submit(maps=6, reduces=0, resident=True)
+    for _ in range(6):
+        (task,) = desk.running()["w2"]
+        desk.finish("w2", task, job=f"j{len(desk.state.jobs)}")
+    assert desk.running() == {"w2": []}

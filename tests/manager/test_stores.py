@@ -20,9 +20,12 @@ from mrkernel.protocol.messages import (
     Attach,
     Disown,
     Ended,
+    FindStores,
     Forget,
+    Refused,
     Registered,
     Start,
+    StorePlaces,
 )
 
 J1 = JobId("j1")
@@ -317,3 +320,24 @@ def test_after_a_restart_what_nobody_brings_back_is_lost(desk: Desk) -> None:
     desk.offer("w3")
     out = desk.wait(GRACE_S + 0.2)
     assert [start.task for start in sent(out, Start)] == ["map-0"]
+
+
+def test_what_a_dead_worker_printed_is_kept_until_the_job_is_forgotten(desk: Desk) -> None:
+    two_workers(desk)
+    desk.submit(maps=2, reduces=1)
+    desk.printed("w1", "map-0", "hello\n")
+    maps_done(desk)
+    directory, keeper = desk.infos["w1"].directory, desk.peers["w2"]
+    desk.lose("w1")
+    desk.finish("w2", "reduce-0", part=ON_DISK)
+    assert told(desk.release(runs_only=True), Disown) == []
+    (answer,) = [message for _, message in told(desk.ask(FindStores(9, J1)), StorePlaces)]
+    info = desk.infos["w2"]
+    assert [(place.worker, place.directory, place.data_port) for place in answer.places] == [
+        ("w1", directory, info.data_port),
+        ("w2", info.directory, info.data_port),
+    ]
+    out = desk.release()
+    assert told(out, Disown) == [(keeper, Disown(directory, delete=True))]
+    (refused,) = [message for _, message in told(desk.ask(FindStores(9, J1)), Refused)]
+    assert "there is no job 'j1' here" in refused.sentence

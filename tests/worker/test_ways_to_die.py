@@ -97,7 +97,8 @@ def test_each_way_to_die_has_its_own_true_sentence(
             assert (failure.index, "byte 4" in failure.where) == (1, True)
             assert failure.frames[-1].function.rpartition(".")[2] == "mapper"  # where it hangs
             assert failure.error_type == ""
-        assert files(bench.root / "one") == ["lock"]
+        # What it printed is all that it leaves behind.
+        assert set(files(bench.root / "one")) <= {"lock", "j1/map-7.1.log"}
 
     play(bench, test)
 

@@ -346,3 +346,20 @@ def test_a_doubled_attempt_is_a_bug_that_is_noticed() -> None:
     bench.state.line.append(start(0))
     with pytest.raises(AssertionError, match="two places"):
         bench.state.validate()
+
+
+def test_input_that_is_read_again_goes_to_the_runner_that_holds_it() -> None:
+    bench = Bench(slots=2)
+    held: list[dict[int, int]] = []
+    for job, order in (("j1", (0, 1, 2, 3)), ("j2", (3, 2, 1, 0)), ("j3", (1, 3, 0, 2))):
+        together = [info(job, resident=True), *(start(number, job) for number in order)]
+        bench.state.turn(map(FromManager, together), bench.now)
+        where: dict[int, int] = {}
+        while any(slot.held for slot in bench.state.slots):
+            for index, slot in enumerate(bench.state.slots):
+                if slot.held:
+                    number = slot.held[0].index
+                    where[number] = index
+                    bench.handle(RunnerSaid(index, finished(number, job)))
+        held.append(where)
+    assert held[0] == held[1] == held[2]
