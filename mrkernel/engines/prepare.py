@@ -192,7 +192,13 @@ def prepare(
         tried = Preflight(0, 0, 0)
         if not functions.has_program and not functions.files:
             tried = _try_first_records(
-                packed.data, digest, splits, first, options, anew=named is not None
+                packed.data,
+                digest,
+                splits,
+                first,
+                partial(_all_tried, splits, look),
+                options,
+                anew=named is not None,
             )
         notes += tried.notes
         if tried.advice is not None and input_bytes >= ADVICE_FROM:
@@ -361,6 +367,7 @@ def _try_first_records(
     digest: str,
     splits: list[Split],
     first: Callable[[], Batch | None],
+    whole: Callable[[], bool],
     options: JobOptions,
     *,
     anew: bool = False,
@@ -368,6 +375,8 @@ def _try_first_records(
     """Try the functions apart.
 
     Args:
+        first: reads the first records.
+        whole: whether these are all that the job has.
         anew: what is known of other items of the same kind is not enough: their shape matters.
     """
     skip = most_skipped(options.on_error)
@@ -383,12 +392,14 @@ def _try_first_records(
         make_values=Values,
         batch=options.batch,
         skip=skip,
+        whole=whole,
     )
     try:
         tried = try_apart(trial)
     except UserCodeError as error:
         raise TaskFailedError(str(error), error.failure) from error
-    _passed[key] = tried
+    if not tried.partly:  # which other records of the same kind may settle
+        _passed[key] = tried
     while len(_passed) > _PASSED_KEPT:
         _passed.popitem(last=False)
     return tried
@@ -471,3 +482,16 @@ def _first_batch(splits: list[Split], look: Callable[[Split], RecordReader]) -> 
                 if len(batch):
                     return batch
     return None
+
+
+def _all_tried(splits: list[Split], look: Callable[[Split], RecordReader]) -> bool:
+    """Whether a trial sees every record: there is one split, and it has few."""
+    if len(splits) != 1:
+        return False
+    with look(splits[0]) as reader:
+        records = 0
+        for batch in reader:
+            records += len(batch)
+            if records > RECORDS:
+                return False
+    return True

@@ -32,6 +32,9 @@ from mrkernel.job.suggest import Tried, suggest
 RECORDS = 20
 BUDGET_S = 0.5
 
+#: Raised by a reducer, these say the same of a whole group as of a part of one.
+_SLIPS = ("NameError", "ImportError", "ModuleNotFoundError")
+
 
 @dataclass(frozen=True)
 class Preflight:
@@ -46,6 +49,7 @@ class Preflight:
     )
     #: columns that the first pairs of the result fill
     shape: RowShape = field(default_factory=RowShape)
+    partly: bool = False  #: the reducer failed on what may be parts of its groups
 
 
 class _OutOfTime(BaseException):
@@ -63,6 +67,7 @@ def preflight(
     job_seed: int = 0,
     batch: bool = False,
     skip: int = 0,
+    whole: Callable[[], bool] = lambda: True,
 ) -> Preflight:
     """Try the functions on the first records, as a worker would run them.
 
@@ -77,6 +82,8 @@ def preflight(
         job_seed: for ``random`` in user code.
         batch: the mapper takes tables; it gets one of the first records.
         skip: records, at most, that the job goes on without when the mapper fails on them.
+        whole: whether the job has no records but those tried. Where it has, its groups are larger
+            than those of the trial, and what a reducer raises on a part of a group is a note.
 
     Raises:
         JobSpecError: a function cannot do what its role demands.
@@ -85,7 +92,7 @@ def preflight(
     """
     printed = io.StringIO()
     notes: list[str] = []
-    trial = _Trial(first_records, check_key, make_values, records, budget_s, batch, skip)
+    trial = _Trial(first_records, check_key, make_values, records, budget_s, batch, skip, whole)
     with (
         counters.collect(),  # first: one thread at a time
         contextlib.redirect_stdout(_OfThisThread(printed, sys.stdout)),
@@ -108,8 +115,19 @@ def preflight(
         notes.append(f"{many}: {trial.skipped[0].sentence}")
     elif trial.silent:
         _judge_silence(trial.mapped, printed.getvalue(), notes)
+    if trial.partly is not None:
+        notes.append(
+            f"{trial.partly.sentence}: these are the groups of the first {trial.mapped} records, "
+            "which others may join, so the job goes on"
+        )
     return Preflight(
-        trial.mapped, trial.pairs, trial.groups, tuple(notes), trial.advice, trial.shape
+        trial.mapped,
+        trial.pairs,
+        trial.groups,
+        tuple(notes),
+        trial.advice,
+        trial.shape,
+        trial.partly is not None,
     )
 
 
@@ -125,8 +143,10 @@ class _Trial:
         budget_s: float,
         tables: bool,
         skip: int,
+        whole: Callable[[], bool],
     ) -> None:
         self._skip = skip
+        self._whole = whole
         self.skipped: list[Failure] = []  #: of records that the job will go on without
         self._first_records = first_records
         self._tables = tables
@@ -138,6 +158,7 @@ class _Trial:
         self._deadline = 0.0  # set when it runs
         self.mapped = self.pairs = self.groups = 0
         self.shape = RowShape()  #: of the result's first pairs
+        self.partly: Failure | None = None  #: of the reducer, on what may be a part of a group
         self.silent = False  #: the mapper gave back None every time
         self.advice: str | None = None  #: what a built-in would save
         self.late = False
@@ -175,11 +196,30 @@ class _Trial:
         if reducer is None:
             with self._user_code():
                 self._see([(key, value) for key, values in groups.values() for value in values])
+        try:
+            tried = self._reduce(groups, combiner, reducer)
+        except UserCodeError as error:
+            failure = error.failure
+            sure = failure.role != "reducer" or not failure.error_type
+            if sure or failure.error_type in _SLIPS or self._whole():
+                raise
+            self.partly = failure
+            return
+        if tried:
+            with self._user_code():
+                self.advice = suggest(functions.reducer, functions.combiner, tried)
+
+    def _reduce(
+        self,
+        groups: dict[Any, tuple[Any, list[Any]]],
+        combiner: ReduceCall | None,
+        reducer: ReduceCall | None,
+    ) -> list[Tried]:
         tried: list[Tried] = []
         for key, values in groups.values():
             if time.monotonic() > self._deadline:
                 self.late = True
-                return
+                return []
             with self._user_code():
                 if combiner is not None:
                     values = combiner.combine(key, values)  # a list, as on the map side
@@ -193,7 +233,7 @@ class _Trial:
         if reducer is not None:
             with self._user_code():
                 reducer.finish()
-                self.advice = suggest(functions.reducer, functions.combiner, tried)
+        return tried
 
     def _map(self, mapper: MapCall) -> dict[Any, tuple[Any, list[Any]]]:
         groups: dict[Any, tuple[Any, list[Any]]] = {}

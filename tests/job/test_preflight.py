@@ -91,6 +91,39 @@ def test_user_errors_are_the_workers() -> None:
         fly(words, lambda key, values: 1 / 0)
 
 
+def of_two(key: str, values: Any) -> Iterator[tuple[str, int]]:
+    [one, other] = values
+    yield key, one + other
+
+
+def test_a_reducer_may_need_its_whole_group() -> None:
+    two = ItemBatch(["the", "cat"], "lines")
+    tried = fly(words, of_two, batch=two, whole=lambda: False)
+    [note] = tried.notes
+    assert note.startswith("reducer raised ValueError: not enough values to unpack")
+    assert note.endswith(
+        "the groups of the first 2 records, which others may join, so the job goes on"
+    )
+    assert (tried.records, tried.groups) == (2, 0)
+    with pytest.raises(UserCodeError, match="reducer raised ValueError"):
+        fly(words, of_two, batch=two)
+
+
+def test_what_no_other_record_mends_is_refused_all_the_same() -> None:
+    def misspells(key: str, values: Any) -> Iterator[tuple[str, int]]:
+        yield key, sun(values)  # type: ignore[name-defined]  # noqa: F821 - the slip
+
+    def more() -> bool:
+        return False
+
+    with pytest.raises(UserCodeError, match=r"NameError.*sun"):
+        fly(words, misspells, whole=more)
+    with pytest.raises(UserCodeError, match="combiner raised ValueError"):
+        fly(words, total, of_two, batch=ItemBatch(["cat"], "lines"), whole=more)
+    with pytest.raises(UserCodeError, match="reducer gives a _thread"):
+        fly(words, lambda key, values: threading.Lock(), whole=more)
+
+
 def test_a_dict_whose_keys_look_like_pairs() -> None:
     with pytest.raises(UserCodeError, match="the mapper returns a dict"):
         fly(lambda line: {("a", "b"): 1})
