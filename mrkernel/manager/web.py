@@ -8,23 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mrkernel.manager.server import ManagerServer
 
 if TYPE_CHECKING:
+    from mrkernel.manager.web_desk import Supervisor
     from mrkernel.manager.web_site import Site
-
-
-class Supervisor(Protocol):
-    """Who starts the workers, and starts anew those that die.
-
-    Each raises ``ClusterError`` when it does not listen.
-    """
-
-    def add_worker(self, slots: int) -> None: ...
-    def let_go(self, pid: int) -> None: ...
-    def kill(self, pid: int) -> None: ...
 
 
 class WebPage:

@@ -8,19 +8,15 @@ who started it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.manager.records import Worker
 from mrkernel.manager.transitions import JobState
-from mrkernel.manager.web_handler import Desk, Guarded, Refusal, no_such_job
+from mrkernel.manager.web_desk import Desk, Supervisor
+from mrkernel.manager.web_handler import Guarded, Refusal, no_such_job
 from mrkernel.manager.web_reader import ask, tell
 from mrkernel.protocol.messages import Agreed, CancelJob, DisturbWorker, Refused, RetireWorker
-
-if TYPE_CHECKING:
-    from mrkernel.manager.web import Supervisor
 
 #: A header that no page of somebody else's can send unless we agree, which we never do.
 ACTION_HEADER = "X-MRKernel-Action"

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from tornado.web import HTTPError, RequestHandler
 
 from mrkernel.errors import ClusterError
-from mrkernel.ids import JobId
-from mrkernel.manager.server import ManagerServer
-from mrkernel.manager.web_access import Access
+from mrkernel.manager.web_desk import Desk
 from mrkernel.manager.web_files import SENTENCE_STYLE_HASH, sentence_html
-from mrkernel.monitor.broker import CLUSTER
-
-if TYPE_CHECKING:
-    from mrkernel.manager.web import Supervisor
-    from mrkernel.manager.web_events import Follower
 
 logger = logging.getLogger("mrkernel.manager")
 
@@ -56,37 +48,6 @@ _NO_TOKEN = (
     "address."
 )
 _NO_ORIGIN = "This comes from another site's page, so it is refused: use the manager's own page."
-
-
-@dataclass(slots=True)
-class Desk:
-    """What the handlers share.
-
-    Attributes:
-        supervisor: starts workers; None: nobody does.
-        files: kind and bytes of the browser's files, by name.
-    """
-
-    manager: ManagerServer
-    access: Access
-    supervisor: Supervisor | None
-    files: dict[str, tuple[str, bytes]]
-    followers: set[Follower] = field(default_factory=set)
-    last: tuple[dict[str, Any], bytes] | None = None  #: what some follower was sent, encoded
-
-    def has(self, topic: str) -> bool:
-        """Whether there is such a topic now."""
-        return topic == CLUSTER or JobId(topic) in self.manager.state.jobs
-
-    def encoded(self, payload: dict[str, Any]) -> bytes:
-        """A payload as JSON; those who follow one topic are sent the same one.
-
-        A snapshot says which manager begins to count anew.
-        """
-        if self.last is None or self.last[0] is not payload:
-            start = {"start": self.manager.start_number} if "snapshot" in payload else {}
-            self.last = payload, msgspec.json.encode(payload | start)
-        return self.last[1]
 
 
 class Refusal(HTTPError):

@@ -18,7 +18,7 @@ browser say ``Authorization: Bearer TOKEN``.
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
@@ -27,16 +27,14 @@ from tornado.web import Application
 from mrkernel.manager.server import ManagerServer
 from mrkernel.manager.web_access import Access
 from mrkernel.manager.web_actions import Actions, offered
+from mrkernel.manager.web_desk import Desk, Supervisor
 from mrkernel.manager.web_events import SETTINGS, Follower
 from mrkernel.manager.web_files import onward_html, page_html, read_files
-from mrkernel.manager.web_handler import Desk, Guarded, Nothing, Refusal, no_such_job
+from mrkernel.manager.web_handler import Guarded, Nothing, Refusal, no_such_job
 from mrkernel.manager.web_metrics import Vitals, metrics_text
 from mrkernel.manager.web_reader import ask
 from mrkernel.monitor.broker import CLUSTER
 from mrkernel.protocol.messages import Look, Refused, View
-
-if TYPE_CHECKING:
-    from mrkernel.manager.web import Supervisor
 
 #: More connections of browsers at once are too many: the cluster needs its files.
 MOST_CONNECTIONS = 100
