@@ -43,7 +43,9 @@ class Tab:
         self.page.on("console", self._told)
 
     def _told(self, message: Any) -> None:
-        if message.type == "error" and "ERR_CONNECTION_REFUSED" not in message.text:
+        # A manager that goes refuses a page, or cuts it off in mid-sentence.
+        gone = "ERR_CONNECTION_" in message.text or "ERR_EMPTY_RESPONSE" in message.text
+        if message.type == "error" and not gone:
             self.errors.append(message.text)
 
     def wait_for(self, selector: str, text: str) -> None:
