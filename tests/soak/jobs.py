@@ -198,7 +198,35 @@ def map_only(chance: random.Random, folder: Path) -> SoakJob:
     return SoakJob("map only", mapper, range(count), "none", written(answer), options)
 
 
-KINDS = (word_count, bulk, folded, text_output, json_output, map_only)
+_MAP = """#!/bin/sh
+exec awk '{ system("sleep %s"); for (i = 1; i <= NF; i++) print $i "\\t1" }'
+"""
+_REDUCE = """#!/bin/sh
+exec awk -F '\\t' '
+  $1 != last { if (NR > 1) print last "\\t" n; n = 0 }
+  { last = $1; n += $2 }
+  END { if (NR) print last "\\t" n }'
+"""
+
+
+def programs(chance: random.Random, folder: Path) -> SoakJob:
+    """Shell programs, which have processes of their own below the runner's."""
+    pause, lines = _text(chance, folder)
+    for name, text in (("map.sh", _MAP % pause), ("reduce.sh", _REDUCE)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    counts = Counter(word for line in lines for word in line.split())
+    return SoakJob(
+        "programs",
+        str(folder / "map.sh"),
+        str(folder / "*.txt"),
+        str(folder / "reduce.sh"),
+        written((word.encode(), b"%d" % count) for word, count in counts.items()),
+        {"reduce_tasks": 2},
+    )
+
+
+KINDS = (word_count, bulk, folded, text_output, json_output, map_only, programs)
 
 
 def make(chance: random.Random, folder: Path) -> SoakJob:
