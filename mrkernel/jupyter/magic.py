@@ -16,13 +16,10 @@ from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class
 from mrkernel.config import MAGIC, JobOptions
 from mrkernel.data.sources import Named
 from mrkernel.engines.base import Engine, PreparedJob
-from mrkernel.engines.choose import choose_engine, close_clients
 from mrkernel.engines.job import CANCEL_S, Job
-from mrkernel.engines.local import LocalCluster, stop_embedded_cluster
 from mrkernel.engines.prepare import MAP_ONLY, RANGE, prepare
-from mrkernel.engines.remote import ManagerClient, connect
 from mrkernel.engines.result import JobResult
-from mrkernel.errors import ClusterError, JobSpecError, TaskFailedError
+from mrkernel.errors import JobSpecError, TaskFailedError
 from mrkernel.job.builtins import check_builtin, is_builtin
 from mrkernel.job.commands import find_program
 from mrkernel.job.failure import SOURCE_NAMES, Failure
@@ -37,11 +34,11 @@ from mrkernel.jupyter.interrupts import held_interrupts, no_interrupts
 from mrkernel.jupyter.job_list import JobList
 from mrkernel.jupyter.line import Evaluated, Expression, split_line
 from mrkernel.jupyter.output import PrintedText
-from mrkernel.monitor.quantities import plural
+from mrkernel.jupyter.session_cluster import SessionCluster
 from mrkernel.monitor.terminal import cluster_renderable, job_renderable
 
 if TYPE_CHECKING:
-    from mrkernel.jupyter.widgets import Deed, JobWidget
+    from mrkernel.jupyter.widgets import JobWidget
 
 #: Options that make no sense as a setting for all cells.
 _PER_CELL = {
@@ -85,7 +82,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
 
     def __init__(self, shell: Any, **options: Any) -> None:
         super().__init__(shell, **options)
-        self._chosen: Engine | None = None
+        self._cluster = SessionCluster()
         self._failed = FailedJobs()
         self._background: list[tuple[Job, JobWidget]] = []  #: views that go on after their cell
         shell.events.register("pre_run_cell", kernel_busy.begin)
@@ -122,7 +119,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         )
 
         def choose() -> Engine:
-            engine, why = choose_engine(options.on, self._chosen, given_inputs)
+            engine, why = self._cluster.engine(options.on, given_inputs)
             if not options.quiet:
                 print(why)  # noqa: T201 - the choice is always said
             return engine
@@ -308,7 +305,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         Those of a cluster of this notebook can be added, retired and killed there.
         """
         self._refuse_words("mr_workers", line)
-        client = self._client()
+        client = self._cluster.client
         picture = client.look("cluster")
         if not self._has_front_end:
             _draw(cluster_renderable(picture, time.time()))
@@ -316,7 +313,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         from mrkernel.jupyter.widgets import ClusterWidget
 
         told: dict[str, Any] = {"save_view": self.save_view, "page": client.web_url}
-        deeds = self._worker_deeds()
+        deeds = self._cluster.deeds()
         ClusterWidget(client.cluster, picture=picture, deeds=deeds, **told).show()
 
     @line_magic
@@ -328,23 +325,22 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         words = line.split()
         match words:
             case ["start"]:
-                return self._start(None)
+                return self._cluster.start(None)
             case ["start", count] if count.isdecimal() and int(count) > 0:
-                return self._start(int(count))
+                return self._cluster.start(int(count))
             case ["start", *_]:
                 raise UsageError("write %mr_cluster start, or %mr_cluster start 3 for 3 workers")
             case ["connect"]:
-                return self._connect(None)
+                return self._cluster.connect(None)
             case ["connect", address]:
-                return self._connect(address)
+                return self._cluster.connect(address)
             case ["stop"]:
-                self._stop()
-                return None
+                return self._cluster.stop()
         raise UsageError("write %mr_cluster start [N], connect [HOST:PORT or NAME], or stop")
 
     @line_magic
     def mr_chaos(self, line: str) -> None:
-        print(disturb(self._cluster(), line))  # noqa: T201
+        print(disturb(self._cluster.running, line))  # noqa: T201
 
     @line_magic
     def mr_jobs(self, line: str) -> Any:
@@ -352,7 +348,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         words = line.split()
         if len(words) > 1:
             raise UsageError("write %mr_jobs, or %mr_jobs ID")
-        client = self._client()
+        client = self._cluster.client
         if not words:
             return JobList(client.look("cluster"))
         printed = PrintedText()
@@ -368,68 +364,11 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
     def mr_debug(self, line: str) -> None:
         """Call here again what a job failed on (the last one); ``%debug`` then stands in it."""
         __tracebackhide__ = True
-        self._failed.debug(line, self._client)
-
-    def _worker_deeds(self) -> dict[str, Deed]:
-        """What can be done to the workers from their view: those of a cluster of our own."""
-        cluster = self._cluster()
-        if not isinstance(cluster, LocalCluster):
-            return {}
-        return {
-            "add-worker": lambda _: cluster.add_worker(),
-            "retire": cluster.retire,
-            "kill": cluster.kill,
-        }
+        self._failed.debug(line, lambda: self._cluster.client)
 
     def _refuse_words(self, name: str, line: str) -> None:
         if line.strip():
             raise UsageError(f"%{name} takes no arguments")
-
-    def _start(self, count: int | None) -> LocalCluster:
-        self._stop_own()
-        cluster = LocalCluster(count)
-        cluster.wait_for_workers()
-        self._chosen = cluster
-        workers = plural(len(cluster.slots_of_workers), "worker")
-        print(f"started {workers}, {plural(cluster.slots, 'slot')}; this notebook's jobs run here")  # noqa: T201
-        return cluster
-
-    def _connect(self, address: str | None) -> None:
-        client = connect(address)
-        self._stop_own()
-        self._chosen = client
-        print(f"jobs of this notebook run on {client.label} ({client.slots} slots)")  # noqa: T201
-
-    def _stop(self) -> None:
-        stopped = self._stop_own()
-        if stop_embedded_cluster() or stopped:
-            print("stopped")  # noqa: T201
-        else:
-            print("there is no cluster of this notebook")  # noqa: T201
-
-    def _stop_own(self) -> bool:
-        """Stop a cluster we started; leave one we only connected to."""
-        chosen, self._chosen = self._chosen, None
-        if isinstance(chosen, LocalCluster):
-            chosen.stop()
-        elif isinstance(chosen, ManagerClient):
-            chosen.close()
-        return chosen is not None
-
-    def _client(self) -> ManagerClient:
-        cluster = self._cluster()
-        return cluster.client if isinstance(cluster, LocalCluster) else cluster
-
-    def _cluster(self) -> LocalCluster | ManagerClient:
-        engine, why = choose_engine(None, self._chosen)
-        if isinstance(engine, LocalCluster):
-            if why.startswith("started"):
-                print(why)  # noqa: T201
-                engine.wait_for_workers()
-            return engine
-        if isinstance(engine, ManagerClient):
-            return engine
-        raise ClusterError(f"{engine.label} has no workers to show")
 
     def close(self) -> None:
         """Stop what this notebook started."""
@@ -437,9 +376,7 @@ class MapReduceMagics(_Settings):  # type: ignore[misc,valid-type]
         self.shell.events.unregister("post_run_cell", kernel_busy.end)
         self.shell.events.unregister("post_run_cell", self._settle_background)
         kernel_busy.end()
-        self._stop_own()
-        stop_embedded_cluster()
-        close_clients()
+        self._cluster.close()
 
     # --- words ------------------------------------------------------------------------------------
 
