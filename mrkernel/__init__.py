@@ -28,6 +28,7 @@ _HOMES = {
             "MRKernelError",
             "JobSpecError",
             "InputError",
+            "InputUnreachableError",
             "KeyTypeError",
             "JobError",
             "TaskFailedError",

@@ -5,6 +5,7 @@
     MRKernelError
     ├── JobSpecError            fix the cell or the command: what was asked for makes no sense
     │   ├── InputError          an input is missing, unreadable, undecodable or changed
+    │   │   └── InputUnreachableError   its URL does not answer, or not to this machine
     │   └── KeyTypeError        a key that is none of None, bool, int, float, str, bytes, tuple
     ├── JobError                the job was accepted and did not end well
     │   ├── TaskFailedError     user code raised, crashed or never ended; has ``failure``
@@ -63,6 +64,10 @@ class InputError(JobSpecError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class InputUnreachableError(InputError):
+    """The URL of an input does not answer, or not to this machine: another try may help."""
 
 
 class KeyTypeError(JobSpecError):

@@ -7,11 +7,11 @@ None of these formats can be entered in the middle, so a compressed file is one 
 from __future__ import annotations
 
 import io
-import os
 import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from mrkernel.data.addresses import plain_name
 from mrkernel.errors import InputError
 
 
@@ -21,34 +21,43 @@ class _Kind(NamedTuple):
     name: str
     ending: str  #: of file names
     magic: bytes  #: first bytes of files
-    open: Callable[[io.FileIO], Any]  #: gives the stream of what is in a file
+    open: Callable[[io.RawIOBase], Any]  #: gives the stream of what is in a file
 
 
 # What opens one is imported by who needs it.
-def _gzip(file: io.FileIO) -> Any:
+def _gzip(file: io.RawIOBase) -> Any:
     import gzip
 
     return gzip.GzipFile(fileobj=file, mode="rb")
 
 
-def _bz2(file: io.FileIO) -> Any:
+def _bz2(file: io.RawIOBase) -> Any:
     import bz2
 
     return bz2.BZ2File(file)
 
 
-def _xz(file: io.FileIO) -> Any:
+def _xz(file: io.RawIOBase) -> Any:
     import lzma
 
-    return lzma.LZMAFile(file)
+    return lzma.LZMAFile(file)  # type: ignore[arg-type]
 
 
-def _zstd(file: io.FileIO) -> Any:
+class _StaysOpen(io.RawIOBase):
+    """A file that somebody else closes."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self.read = file.read  # type: ignore[method-assign]
+
+    def readable(self) -> bool:
+        return True
+
+
+def _zstd(file: io.RawIOBase) -> Any:
     import pyarrow as pa
 
-    # Python has it from 3.14 on. Arrow closes what it is given: another descriptor, then.
-    own = io.FileIO(os.dup(file.fileno()))
-    return pa.CompressedInputStream(pa.PythonFile(own, mode="r"), "zstd")
+    # Python has it from 3.14 on. Arrow closes what it is given.
+    return pa.CompressedInputStream(pa.PythonFile(_StaysOpen(file), mode="r"), "zstd")
 
 
 _KINDS = {
@@ -67,6 +76,7 @@ _BZ2_BLOCKS = (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")
 
 def unpacked_name(path: str) -> str:
     """The name of a file without the ending that says that it is compressed."""
+    path = plain_name(path)
     dot = path.rfind(".")
     return path[:dot] if path[dot:].lower() in _ENDINGS else path
 
@@ -80,7 +90,8 @@ def compression_of(path: str, head: bytes, *, binary: bool = False) -> str:
 
     Raises: InputError: its name says that it is, and it is not; or not in that way.
     """
-    named = _ENDINGS.get(path[path.rfind(".") :].lower())
+    name = plain_name(path)
+    named = _ENDINGS.get(name[name.rfind(".") :].lower())
     found = next((kind for kind in _KINDS.values() if _begins(head, kind)), None)
     if not head or (binary and named is None):
         return ""
@@ -109,10 +120,13 @@ class Unpacked:
     Args:
         file: the open file; closed by ``close``.
         compression: as ``compression_of`` told.
+
+    Attributes:
+        file: the one that is compressed.
     """
 
-    def __init__(self, file: io.FileIO, compression: str, path: str) -> None:
-        self._file = file
+    def __init__(self, file: io.RawIOBase, compression: str, path: str) -> None:
+        self.file = file
         self._kind = _KINDS[compression]
         self._path = path
         self._stream: Any = None
@@ -131,11 +145,7 @@ class Unpacked:
     def close(self) -> None:
         """Close the file."""
         self._stream = None
-        self._file.close()
-
-    def fileno(self) -> int:
-        """The descriptor of the compressed file."""
-        return self._file.fileno()
+        self.file.close()
 
     def seek(self, at: int) -> int:
         """Let the next read begin at byte ``at`` of what is in it."""
@@ -148,7 +158,7 @@ class Unpacked:
         Raises: InputError: the file is damaged.
         """
         if self._at < self._begin:
-            self._file.seek(0)
+            self.file.seek(0)
             self._stream, self._held, self._begin, self._taken = None, b"", 0, 0
         while self._begin + len(self._held) < self._at:  # from here on it is passed over
             self._begin += len(self._held)
@@ -172,13 +182,13 @@ class Unpacked:
 
     def weigh(self) -> int:
         """The compressed bytes that were read since the last call."""
-        before, self._weighed = self._weighed, max(self._weighed, self._file.tell())
+        before, self._weighed = self._weighed, max(self._weighed, self.file.tell())
         return self._weighed - before
 
     def _more(self, size: int) -> bytes:
         try:
             if self._stream is None:
-                self._stream = self._kind.open(self._file)
+                self._stream = self._kind.open(self.file)
             data: bytes = self._stream.read(size)
         except (OSError, EOFError, ValueError, zlib.error, _xz_error()) as error:
             # What the system says of a bad disk stands apart from what a decoder says.

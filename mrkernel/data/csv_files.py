@@ -11,11 +11,11 @@ import io
 import re
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import PurePath
 from typing import Any
 
 from msgspec.structs import replace
 
+from mrkernel.data.addresses import is_url, last_name
 from mrkernel.data.compression import unpacked_name
 from mrkernel.data.csv_dialect import CsvDialect
 from mrkernel.data.csv_records import (
@@ -39,7 +39,8 @@ from mrkernel.errors import InputError
 SAMPLE = 256 << 10
 #: Files of one input that are sampled, at most.
 _SAMPLED_FILES = 32
-#: Files of one input whose header is checked before the job; those of the others by their tasks.
+#: Files of one input whose header is checked before the job; those of the others by their tasks,
+#: and so are those of most URLs, for each takes its time to answer.
 _CHECKED_FILES = 1000
 _HEADER = 4 << 10
 #: A header longer than this is none (bytes).
@@ -173,7 +174,7 @@ def check_header(names: Sequence[str], schema: CsvSchema, path: str) -> None:
         return  # each record is looked at
     if set(names) != set(schema.names):
         raise InputError(
-            f"{path} has the columns {listed(names)}, but {PurePath(schema.origin).name} has "
+            f"{path} has the columns {listed(names)}, but {last_name(schema.origin)} has "
             f"{listed(schema.names)}: give all files of one input the same header, or give them as "
             "two inputs",
             path,
@@ -195,7 +196,8 @@ def plan_csv(
         be read.
     """
     schema: CsvSchema | None = None
-    checked = evenly(splits, _CHECKED_FILES)
+    far = is_url(splits[0].path)
+    checked = evenly(splits, _SAMPLED_FILES if far else _CHECKED_FILES)
     sampled = set() if dialect.text else {split.path for split in evenly(splits, _SAMPLED_FILES)}
     piece = SAMPLE // (3 * max(1, len(sampled)))
     columns: list[list[str]] = []
@@ -234,7 +236,7 @@ def header_note(schema: CsvSchema) -> str:
         kind in numbers and type_of([name]) in numbers for name, kind in columns
     ):
         return (
-            f"the first line of {PurePath(schema.origin).name} ({listed(schema.names)}) was read "
+            f"the first line of {last_name(schema.origin)} ({listed(schema.names)}) was read "
             "as its header: if it is data, pass --format csv:noheader"
         )
     return ""
@@ -261,7 +263,7 @@ def _sample(
         return [row for row in marks.reader(text) if len(row) == len(names)]
 
     with long_fields():
-        if source.original or split.compression or split.size - end <= 3 * piece:
+        if source.original or not split.can_be_cut or split.size - end <= 3 * piece:
             return records(end, 3 * piece + 1)
         starts = [end]
     for place in ((end + split.size - piece) // 2, split.size - piece):

@@ -12,19 +12,18 @@ replaced with ``--overwrite`` is a narrow question, because it cannot be undone:
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mrkernel.data.addresses import is_url
 from mrkernel.data.manifest import MANIFEST, PLAIN, Manifest, read_manifest
 from mrkernel.data.url_places import check_url
 from mrkernel.errors import JobSpecError, OutputExistsError
 
 #: What a path that is one file may end in, and the format of that file.
 FILE_FORMATS = {".csv": "csv", ".jsonl": "jsonl", ".parquet": "parquet", ".txt": "text"}
-_URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 #: Nobody means a directory by these.
 _OTHER_FILES = {
     *(".json", ".ndjson", ".tsv", ".tab", ".gz", ".bz2", ".xz", ".zst", ".zip", ".xlsx"),
@@ -132,7 +131,7 @@ def check_output(
         JobSpecError: the path or the options make no sense, or the place is not writable.
     """
     text = os.fspath(path).removeprefix("file://")
-    url = text.rstrip("/") if _URL.match(text) else ""
+    url = text.rstrip("/") if is_url(text) else ""
     target = Path(text)
     if not url:
         target = Path(os.path.abspath((cwd or Path.cwd()) / target.expanduser()))  # noqa: PTH100

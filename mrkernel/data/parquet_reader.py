@@ -52,6 +52,7 @@ def plan_parquet(
             sum(shares[first:last]),
             split.size,
             split.mtime_ns,
+            version=split.version,
         )
         for first, last in plan_groups(shares, target)
         if starts[last] > starts[first]

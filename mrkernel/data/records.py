@@ -90,7 +90,8 @@ def open_split(
         rows = BATCH_ROWS if block >= BLOCK else 1 + block // 64
         return RecordReader(tagged(read_parquet(split, columns=columns, rows=rows), split.source))
     files = split.files if isinstance(split, PackedSplit) else (split,)
-    small = is_small(min(split.nbytes, block))
+    known = not any(isinstance(file, FileSplit) and file.streamed for file in files)
+    small = known and is_small(min(split.nbytes, block))
     text_codec(encoding)  # refused here rather than in the middle
 
     def batches(file: FileSplit | ParquetSplit) -> Iterator[Batch]:

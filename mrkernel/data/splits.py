@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
 import msgspec
 
+from mrkernel.data.addresses import is_url, last_name
 from mrkernel.ids import JobId
 
 MIB = 1 << 20
@@ -32,15 +32,17 @@ class FileSplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="
     A compressed file is one split, and its numbers are bytes as they lie on the disk.
     """
 
-    path: str  #: absolute
+    path: str  #: absolute; or a URL, as people may see it (``addresses``)
     start: int  #: byte
     end: int  #: byte; at most ``size``
-    size: int  #: bytes of the whole file when the job was planned
+    size: int  #: bytes of the whole file when the job was planned; 0 also where nobody knew
     mtime_ns: int  #: of the file when the job was planned; 0: not checked
     format: str = "lines"  #: "lines", "csv", "jsonl", "whole", "fixed:N"; "parquet" until it is cut
     schema: int = 0  #: of csv: which of the job's schemas has its columns
     compression: str = ""  #: "gzip", "bzip2", "xz", "zstd"; "": none
     source: str = ""  #: what the user calls the input it is of, ``name=glob``; "": nothing
+    version: str = ""  #: of a URL: what changes with the file, such as its ETag; "": not checked
+    streamed: bool = False  #: a URL that can only be read from front to back
 
     @property
     def nbytes(self) -> int:
@@ -48,15 +50,25 @@ class FileSplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="
         return self.end - self.start
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it is known that the file holds nothing."""
+        return not self.size and not self.streamed
+
+    @property
+    def can_be_cut(self) -> bool:
+        """Whether the file can be entered in the middle."""
+        return not self.compression and not self.streamed
+
+    @property
     def stop(self) -> int:
-        """Where it ends in what is read of the file; how much is in a compressed one shows then."""
-        return ENDLESS if self.compression else self.end
+        """Where it ends in what is read of the file; how much is in some files shows then."""
+        return self.end if self.can_be_cut else ENDLESS
 
     @property
     def label(self) -> str:
         """What it reads, for people: ``a.txt 0–16 MB``."""
-        name = PurePath(self.path).name
-        if self.format == "whole":
+        name = last_name(self.path)
+        if self.format == "whole" or (self.streamed and not self.nbytes):
             return name
         unit, size = (
             ("MB", 1e6) if self.end >= 1e6 else ("kB", 1e3) if self.end >= 1e3 else ("B", 1)
@@ -75,11 +87,12 @@ class ParquetSplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     size: int  #: bytes of the whole file when the job was planned
     mtime_ns: int  #: of the file when the job was planned; 0: not checked
     source: str = ""  #: what the user calls the input it is of, ``name=glob``; "": nothing
+    version: str = ""  #: as ``FileSplit.version``
 
     @property
     def label(self) -> str:
         """What it reads, for people: ``a.parquet rows 0–65,536``."""
-        return f"{PurePath(self.path).name} rows {self.first:,}–{self.first + self.rows:,}"
+        return f"{last_name(self.path)} rows {self.first:,}–{self.first + self.rows:,}"
 
 
 class MemorySplit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="memory"):
@@ -143,7 +156,7 @@ class PackedSplit(msgspec.Struct, frozen=True, gc=False, tag="packed"):
     @property
     def label(self) -> str:
         """What it reads, for people: ``a.txt and 41 more files``."""
-        return f"{PurePath(self.files[0].path).name} and {len(self.files) - 1} more files"
+        return f"{last_name(self.files[0].path)} and {len(self.files) - 1} more files"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +167,12 @@ class ReadySplits:
 
 
 Split = FileSplit | ParquetSplit | MemorySplit | PartSplit | PackedSplit
+
+
+def is_far(split: Split) -> bool:
+    """Whether a split is at a URL, and takes its time to come."""
+    file = split.files[0] if isinstance(split, PackedSplit) else split
+    return isinstance(file, (FileSplit, ParquetSplit)) and is_url(file.path)
 
 
 def target_size(total: int, split_size: int | None, slots: int) -> int:
@@ -220,19 +239,25 @@ def pack_small(
     wanted = TASKS_PER_SLOT * max(1, slots)
     if len(splits) <= wanted:
         return list(splits)
-    enough = min(LARGEST_SPLIT, -(-sum(split.nbytes for split in splits) // wanted))
+    enough = min(LARGEST_SPLIT, -(-sum(map(_weight, splits)) // wanted))
     packs: list[FileSplit | ParquetSplit | PackedSplit] = []
     held: list[FileSplit | ParquetSplit] = []
     held_bytes = 0
     for split in splits:
-        if held and held_bytes + split.nbytes > enough:
+        if held and held_bytes + _weight(split) > enough:
             packs.append(_packed(held))
             held, held_bytes = [], 0
         held.append(split)
-        held_bytes += split.nbytes
+        held_bytes += _weight(split)
     if held:
         packs.append(_packed(held))
     return packs
+
+
+def _weight(split: FileSplit | ParquetSplit) -> int:
+    """Bytes of input; a guess where nobody knows."""
+    unknown = isinstance(split, FileSplit) and split.streamed and not split.size
+    return SMALLEST_SPLIT if unknown else split.nbytes
 
 
 def _packed(splits: list[FileSplit | ParquetSplit]) -> FileSplit | ParquetSplit | PackedSplit:

@@ -8,8 +8,10 @@ import os
 import sys
 from typing import Any
 
+from mrkernel.data.addresses import is_url
 from mrkernel.data.compression import Unpacked
 from mrkernel.data.splits import FileSplit, ParquetSplit
+from mrkernel.data.url_files import UrlFile
 from mrkernel.errors import InputError
 
 BOM = codecs.BOM_UTF8
@@ -61,22 +63,12 @@ def no_such_errors(errors: str) -> InputError:
     )
 
 
-def open_file(split: FileSplit | ParquetSplit) -> io.FileIO | Unpacked:
+def open_file(split: FileSplit | ParquetSplit) -> io.RawIOBase | Unpacked:
     """Open the file of a split for reading what is in it, compressed or not.
 
     Raises: InputError: it is gone, unreadable, or has changed since the job was planned.
     """
-    try:
-        file = io.FileIO(split.path)
-    except FileNotFoundError:
-        raise InputError(
-            f"{split.path} vanished after the job began: put it back and run the job again",
-            split.path,
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"{split.path} cannot be read ({error.strerror}): check its permissions", split.path
-        ) from error
+    file = UrlFile(split) if is_url(split.path) else _open_here(split.path)
     try:
         check_unchanged(split, file)
     except BaseException:
@@ -86,22 +78,43 @@ def open_file(split: FileSplit | ParquetSplit) -> io.FileIO | Unpacked:
     return Unpacked(file, compression, split.path) if compression else file
 
 
-def weighed(file: io.FileIO | Unpacked, nbytes: int) -> int:
+def _open_here(path: str) -> io.FileIO:
+    try:
+        return io.FileIO(path)
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} vanished after the job began: put it back and run the job again", path
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}): check its permissions", path
+        ) from error
+
+
+def weighed(file: io.RawIOBase | Unpacked, nbytes: int) -> int:
     """The bytes of input that ``nbytes`` took which were read last: fewer where compressed."""
     return file.weigh() if isinstance(file, Unpacked) else nbytes
 
 
-def check_unchanged(split: FileSplit | ParquetSplit, file: Any) -> None:
+def check_unchanged(split: FileSplit | ParquetSplit, file: io.RawIOBase | Unpacked) -> None:
     """See that an open file is as it was when the job was planned.
 
     Raises: InputError: it has another size or date.
     """
-    now = os.fstat(file.fileno())
-    if now.st_size == split.size and split.mtime_ns in (0, now.st_mtime_ns):
+    raw = file.file if isinstance(file, Unpacked) else file
+    if isinstance(raw, UrlFile):
+        state = raw.state()
+        if state is None:
+            return
+        size, same = state.size or 0, not split.version or state.version in ("", split.version)
+        other = "same size, newer date or checksum"
+    else:
+        now = os.fstat(raw.fileno())
+        size, same = now.st_size, split.mtime_ns in (0, now.st_mtime_ns)
+        other = "same size, newer date"
+    if size == split.size and same:
         return
-    was = f"it had {split.size} bytes, now {now.st_size}"
-    if now.st_size == split.size:
-        was = "same size, newer date"
+    was = other if size == split.size else f"it had {split.size} bytes, now {size}"
     raise InputError(
         f"{split.path} changed after the job began ({was}): run the job again when nothing writes "
         "to it",

@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from mrkernel.data.addresses import hidden, scrubbed
+from mrkernel.data.file_systems import reach
 from mrkernel.data.manifest import MANIFEST, Manifest, read_manifest
 from mrkernel.errors import JobError, JobSpecError, OutputExistsError
 
@@ -23,19 +25,18 @@ _OURS = re.compile(r"part-[0-9]{5,}-[\w.]+-[0-9a-f]{8}(\.\w+)?")
 class Place:
     """A file or directory on a file system of fsspec.
 
+    Attributes:
+        url: as people may see it.
+
     Raises: JobSpecError: there is no such file system, or its package is missing.
     """
 
     def __init__(self, url: str) -> None:
-        import fsspec.core
-
         try:
-            self.fs, root = fsspec.core.url_to_fs(url)
-        except ImportError as error:
-            raise JobSpecError(f"--output {url} cannot be reached: {error}") from None
-        except ValueError as error:
-            raise JobSpecError(f"--output {url} cannot be reached: {error}") from None
-        self.url = url
+            self.fs, root = reach(url)
+        except JobSpecError as error:
+            raise JobSpecError(f"--output {error}") from None
+        self.url = hidden(url)
         self.root: str = root.rstrip("/")
 
     def path(self, name: str) -> str:
@@ -135,12 +136,12 @@ def told(url: str) -> Iterator[None]:
         yield
     except (JobSpecError, OutputExistsError, JobError):
         raise
-    except Exception as error:
-        reason = str(error) or type(error).__name__
+    except Exception as error:  # noqa: BLE001 - each file system has its own
+        reason = scrubbed(str(error) or type(error).__name__, url)
         raise JobSpecError(
-            f"--output {url} cannot be written ({reason}): check the address and your credentials, "
-            "or choose another"
-        ) from error
+            f"--output {hidden(url)} cannot be written ({reason}): check the address and your "
+            "credentials, or choose another"
+        ) from (error if hidden(url) == url else None)
 
 
 def _write_once(fs: Any, path: str, data: bytes) -> None:

@@ -17,7 +17,8 @@ from functools import partial
 import msgspec
 
 from mrkernel.data.records import Batch, RecordReader
-from mrkernel.data.splits import FileSplit, MemorySplit, PartSplit, Split
+from mrkernel.data.splits import FileSplit, MemorySplit, PartSplit, Split, is_far
+from mrkernel.data.url_inputs import each
 from mrkernel.errors import MRKernelError
 from mrkernel.job import counters, randomness
 from mrkernel.job.batch_mapping import BatchMapCall
@@ -64,6 +65,8 @@ def sample_boundaries(
     if partitions < 2:
         return []
     places = choose_places(splits)
+    if any(map(is_far, splits[:1])):
+        open_split = _looked_ahead([split for split, _ in places], open_split)
     compute = partial(_compute, places, open_split, functions, batch)
     data = compute_apart(compute, LIMIT_S)
     if not data:
@@ -81,7 +84,7 @@ def choose_places(splits: Sequence[Split], most: int = PLACES) -> list[tuple[Spl
     for number, split in enumerate(splits):
         # The first splits get one more where it does not come out even.
         count = most // len(splits) + (number < most % len(splits))
-        if isinstance(split, FileSplit) and split.nbytes:
+        if isinstance(split, FileSplit) and split.nbytes and not split.streamed:
             # Any cut gives whole records: a reader skips to the first that begins after it.
             size = split.end - split.start
             starts = sorted({split.start + size * n // count for n in range(count)})
@@ -101,6 +104,30 @@ def choose_places(splits: Sequence[Split], most: int = PLACES) -> list[tuple[Spl
         else:
             places.append((split, float(split.nbytes)))
     return places
+
+
+def first_batch(splits: Sequence[Split], look: Callable[[Split], RecordReader]) -> Batch | None:
+    """Read the beginning of the first split that has records."""
+    for split in splits:
+        with look(split) as reader:
+            for batch in reader:
+                if len(batch):
+                    return batch
+    return None
+
+
+def _looked_ahead(
+    places: Sequence[Split], look: Callable[[Split], RecordReader]
+) -> Callable[[Split], RecordReader]:
+    """Read what a sample will look at, at many places at once: each takes its time to come."""
+
+    def read(split: Split) -> Batch | None:
+        with contextlib.suppress(MRKernelError):  # the job says what is wrong, in its own words
+            return first_batch([split], look)
+        return None
+
+    begins = dict(zip(places, each(read, places), strict=True))
+    return lambda split: RecordReader(iter(filter(None, [begins[split]])))
 
 
 def _compute(

@@ -30,13 +30,13 @@ from mrkernel.data.pickles import modules_named
 from mrkernel.data.records import Batch, RecordReader, check_errors, open_split
 from mrkernel.data.schemas import CsvSchema
 from mrkernel.data.sources import split_names
-from mrkernel.data.splits import MemorySplit, PartSplit, Split
+from mrkernel.data.splits import MemorySplit, PartSplit, Split, is_far
 from mrkernel.engines.base import Engine, PreparedJob
 from mrkernel.engines.chaining import Chained, kind_of_pairs
 from mrkernel.engines.hadoop import applied, named_programs, with_programs
 from mrkernel.engines.inline import InlineEngine
 from mrkernel.engines.job import Job
-from mrkernel.engines.key_sample import sample_boundaries
+from mrkernel.engines.key_sample import first_batch, sample_boundaries
 from mrkernel.engines.result import JobResult
 from mrkernel.engines.sample import take_sample
 from mrkernel.errors import JobSpecError, TaskFailedError
@@ -93,7 +93,7 @@ def prepare(
 
     Args:
         mapper: function or class, or a command.
-        inputs: paths, globs, directories, and in-memory things, each one input.
+        inputs: paths, globs, directories, URLs, and in-memory things, each one input.
         reducer: function, class, name of a built-in, or "none" for a map-only job.
         choose: gives the engine to run on. Called after the checks that need none, so that a
             slip starts no cluster; one that is starting does so while inputs are read here.
@@ -144,6 +144,11 @@ def prepare(
             given[number] = chained.cut(
                 each, name, options.split_size, max(slots, 1), options.sample
             )
+        elif isinstance(each, str) and each.startswith("memory://") and not engine.in_process:
+            raise JobSpecError(
+                f"{each} is in the memory of this process, where no worker sees it: pass the items "
+                "themselves, or run the job with --on inline"
+            )
     found = resolve(
         given,
         split_size=options.split_size,
@@ -158,6 +163,7 @@ def prepare(
         columns=columns,
     )
     splits = found.splits
+    functions = replace(functions, addresses=found.addresses)
     look = partial(
         _open_shortly, options=options, columns=columns, schemas=found.schemas, chained=chained
     )
@@ -178,11 +184,11 @@ def prepare(
     if engine.in_process:
         # What is no text is told before the job everywhere; items are as they were given here.
         if not by_program:
-            _first_batch([s for s in splits if not isinstance(s, MemorySplit)], look)
+            first_batch([s for s in splits if not isinstance(s, MemorySplit)], look)
         if options.partitioner == RANGE:
             functions = ranged(lambda: nullcontext(functions))
     else:
-        first = partial(_first_batch, splits, look)
+        first = partial(first_batch, splits, look)
         also = _modules_of_items(splits, first)
         packed = pack(functions, beside=cwd, names=cells, also=also)
         notes += packed.notes
@@ -191,6 +197,8 @@ def prepare(
         # Programs are looked at when they are found, and files lie in the folders of tasks only.
         tried = Preflight(0, 0, 0)
         if not functions.has_program and not functions.files:
+            if any(map(is_far, splits[:1])):
+                first = partial(lambda begins: begins, first())  # a trial cannot wait for it
             tried = _try_first_records(
                 packed.data,
                 digest,
@@ -218,6 +226,7 @@ def prepare(
         functions_label=label,
         reducer=_described(functions.reducer),
         combiner=_described(functions.combiner),
+        map_tasks=len(splits),
         reduce_tasks=reduce_tasks,
         batch=options.batch,
         sort_values=options.sort_values,
@@ -472,16 +481,6 @@ def _open_shortly(
         schemas=schemas,
         unreadable=bool(most_skipped(options.on_error)),
     )
-
-
-def _first_batch(splits: list[Split], look: Callable[[Split], RecordReader]) -> Batch | None:
-    """Read the beginning of the first split that has records."""
-    for split in splits:
-        with look(split) as reader:
-            for batch in reader:
-                if len(batch):
-                    return batch
-    return None
 
 
 def _all_tried(splits: list[Split], look: Callable[[Split], RecordReader]) -> bool:

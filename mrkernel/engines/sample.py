@@ -34,7 +34,8 @@ class Sample:
             read: bytes that were read; None: not known yet.
         """
         which = f"{self.splits} of {self.of} splits" if self.splits < self.of else "every split"
-        said = f"the first {self.records:,} records of {which}"
+        first = "record" if self.records == 1 else f"{self.records:,} records"
+        said = f"the first {first} of {which}"
         if read is None or not self.nbytes:
             return said
         share = min(1.0, read / self.nbytes)

@@ -106,18 +106,20 @@ def preflight(
             trial.late = True
     if trial.late:
         notes.append(
-            f"the first {trial.mapped} records took {budget_s:.1f} s, so only these were tried here"
+            f"{_first(trial.mapped)} took {budget_s:.1f} s, so no more was tried here"
             if trial.mapped
             else f"the first record took over {budget_s:.1f} s, so nothing was tried here"
         )
     if trial.skipped:
-        many = f"{len(trial.skipped)} of the first {trial.mapped} records will be skipped"
+        many = f"{_first(trial.mapped)} will be skipped"
+        if trial.mapped > 1:
+            many = f"{len(trial.skipped)} of {many}"
         notes.append(f"{many}: {trial.skipped[0].sentence}")
     elif trial.silent:
         _judge_silence(trial.mapped, printed.getvalue(), notes)
     if trial.partly is not None:
         notes.append(
-            f"{trial.partly.sentence}: these are the groups of the first {trial.mapped} records, "
+            f"{trial.partly.sentence}: these are the groups of {_first(trial.mapped)}, "
             "which others may join, so the job goes on"
         )
     return Preflight(
@@ -362,6 +364,10 @@ def _check_each(role: str, pairs: list[Pair], where: str, record: str) -> None:
             ) from error
 
 
+def _first(records: int) -> str:
+    return "the first record" if records == 1 else f"the first {records} records"
+
+
 def _judge_silence(mapped: int, printed: str, notes: list[str]) -> None:
     """The mapper gave back None for every record, and no pair."""
     if printed.strip():
@@ -374,7 +380,8 @@ def _judge_silence(mapped: int, printed: str, notes: list[str]) -> None:
                 hint=hint,
             )
         )
-    notes.append(f"the mapper returned None for the first {mapped} records, so they gave no pairs")
+    they = "it" if mapped == 1 else "they"
+    notes.append(f"the mapper returned None for {_first(mapped)}, so {they} gave no pairs")
 
 
 class _OfThisThread(io.TextIOBase):

@@ -23,7 +23,7 @@ def can_stay(split: Split) -> bool:
         case PackedSplit(files):
             return all(map(can_stay, files))
         case FileSplit() | ParquetSplit():
-            return split.mtime_ns != 0
+            return split.mtime_ns != 0 or bool(split.version)
         case MemorySplit():
             return bool(split.blob)
         case _:

@@ -17,7 +17,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mrkernel.errors import ClusterError, CorruptRunError, JobSpecError, SecurityError
+from mrkernel.errors import (
+    ClusterError,
+    CorruptRunError,
+    InputUnreachableError,
+    JobSpecError,
+    SecurityError,
+)
 from mrkernel.ids import JobId
 from mrkernel.job.failure import Failure, UserCodeError
 from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder
@@ -162,11 +168,12 @@ class _TaskRunner:
             return Failed(message.job, message.task, message.attempt, error.failure)
         except JobSpecError as error:
             # InputError among them: the input or the functions, which no other worker mends,
-            # unless it has a module that is missing here.
+            # unless it has a module that is missing here, or a way to a URL.
             cause = error.__cause__
             missing = isinstance(cause, ModuleNotFoundError)
+            elsewhere = missing or isinstance(error, InputUnreachableError)
             failure = Failure(
-                kind="environment" if missing else "input",
+                kind="environment" if elsewhere else "input",
                 sentence=str(error),
                 error_type=type(cause if missing else error).__name__,
             )

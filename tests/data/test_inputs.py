@@ -76,12 +76,13 @@ def test_a_directory_in_a_directory_is_refused(folder: Path) -> None:
         ("dat/a.txt", r"did you mean data/a\.txt\?"),
         ("data/A.TXT", r"did you mean data/a\.txt\?"),
         ("data/*.csv", r"no file matches data/\*\.csv in .*holds _SUCCESS, a\.txt, b\.txt"),
-        ("s3://bucket/x", "is a URL, and only files on this machine are read"),
+        ("memory://nowhere/x", "there is no file memory://nowhere/x: check the address"),
+        (Path("https://host/x"), "no file https:/host/x: write a URL as a text, for a Path takes"),
         ("", "an input path is empty"),
         ("the cat\nsat on the mat", r"pass a list of its lines, text\.splitlines\(\)"),
     ],
 )
-def test_what_matches_nothing(folder: Path, given: str, sentence: str) -> None:
+def test_what_matches_nothing(folder: Path, given: str | Path, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         names(folder, given)
 

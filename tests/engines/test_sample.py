@@ -43,7 +43,7 @@ def test_the_first_records_of_every_kth_split(tmp_path: Path) -> None:
     assert result.to_dict() == {os.getpid(): expected}
     said = "the first 3 records of 10 of 20 splits, 3% of the input"
     assert result.sample == said
-    assert repr(result) == f"<JobResult 'mapper (sample)': 1 pairs of a sample ({said})>"
+    assert repr(result) == f"<JobResult 'mapper (sample)': 1 pair of a sample ({said})>"
     assert said in result._repr_html_()
 
 

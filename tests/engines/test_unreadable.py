@@ -64,7 +64,7 @@ INPUTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"the file name b'.*a\\xff\.txt' is not UTF-8: rename it",
     ),
     "no path": (lambda _: "", "an input path is empty"),
-    "a URL": (lambda _: "s3://bucket/key", "is a URL.*download it first"),
+    "a URL": (lambda _: "local:///nowhere/x", "there is no file local:///nowhere/x: check the"),
     "text instead of a path": (lambda _: "a line\nanother", "to read text in memory, pass"),
     "a number": (lambda _: 5, "has no items: pass a path, a list or a DataFrame"),
     "a dict": (lambda _: {"a": 1}, r"is a dict: write \{input\.items\(\)\}"),

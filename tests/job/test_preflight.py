@@ -179,6 +179,8 @@ def test_a_mapper_whose_records_all_fall_through_gets_a_note() -> None:
 
     (note,) = fly(errors).notes
     assert note == "the mapper returned None for the first 20 records, so they gave no pairs"
+    (note,) = fly(errors, batch=ItemBatch(["fine"], "a list")).notes
+    assert note == "the mapper returned None for the first record, so it gave no pairs"
 
 
 def test_a_class_that_gives_its_pairs_in_the_end_is_not_silent() -> None:
@@ -262,7 +264,7 @@ def test_without_an_alarm_time_is_looked_at_between_records() -> None:
     thread.start()
     thread.join()
     assert 1 <= found[0].records < 20
-    assert "so only these were tried here" in found[0].notes[0]
+    assert "so no more was tried here" in found[0].notes[0]
 
 
 def test_values_are_what_the_worker_gives() -> None:
