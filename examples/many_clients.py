@@ -9,6 +9,7 @@ the clients: processes that know nothing of each other. The manager shares the s
 import argparse
 import multiprocessing
 import os
+import re
 from pathlib import Path
 
 import mrkernel
@@ -17,8 +18,8 @@ LIBRARY = Path(os.__file__).parent  #: the sources of Python's own library: text
 
 
 def mapper(line):
-    for word in line.split():
-        yield word.strip(".,:;()'\"").lower(), 1
+    for word in re.findall("[a-z]+", line.lower()):
+        yield word, 1
 
 
 def client(number: int, address: str, letter: str) -> tuple[int, str, list[tuple[str, int]]]:
@@ -42,4 +43,5 @@ if __name__ == "__main__":
     parser.add_argument("--clients", type=int, default=4)
     for number, letter, counts in main(parser.parse_args().clients):
         often = sorted(counts, key=lambda pair: -pair[1])[:5]
-        print(f"client {number}, {letter}*.py: {len(counts):,} words;", *often)
+        told = ", ".join(f"{word} {count:,}" for word, count in often)
+        print(f"client {number}, {letter}*.py: {len(counts):,} words; most often {told}")

@@ -75,4 +75,4 @@ def main() -> mrkernel.JobResult:
 
 if __name__ == "__main__":
     for module, (rank, targets) in main().top(10):
-        print(f"{rank:.4f}  {module:12} imports {len(targets)}")
+        print(f"{rank:.4f}  {module:17} imports {len(targets)}")

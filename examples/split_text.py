@@ -8,6 +8,7 @@ words of its pieces; one reduce task adds up what they found.
 """
 
 import argparse
+import re
 import tempfile
 from pathlib import Path
 from pydoc_data import topics
@@ -16,7 +17,7 @@ import mrkernel
 
 
 def mapper(line):
-    for word in line.split():
+    for word in re.findall("[a-z]+", line.lower()):
         yield word, 1
 
 
@@ -53,4 +54,5 @@ if __name__ == "__main__":
         counts, handed = main(asked.text, asked.workers)
     for worker, tasks in sorted(handed.items()):
         print(f"{worker} counted {tasks} pieces of the text")
-    print(f"{len(counts):,} words; the most frequent:", *counts.top(5))
+    told = ", ".join(f"{word} {count:,}" for word, count in counts.top(5))
+    print(f"{len(counts):,} words; most often {told}")

@@ -18,6 +18,7 @@ from mrkernel.engines.bad_records import BadRecords, skipped
 from mrkernel.errors import ClusterError, JobSpecError
 from mrkernel.job.bad_records import BadRecord
 from mrkernel.job.failure import short
+from mrkernel.monitor.quantities import exactly
 from mrkernel.shuffle.block import Block
 from mrkernel.shuffle.keys import encode, normalise
 from mrkernel.shuffle.merge import block_pairs, merge_blocks
@@ -326,7 +327,7 @@ class JobResult:
         return [(_clip(k), _clip(v)) for k, v in islice(self, SHOWN_ROWS)]
 
     def __repr__(self) -> str:
-        return f"<JobResult {_clip(repr(self.name))}: {len(self):,} pairs{self._about()}>"
+        return f"<JobResult {_clip(repr(self.name))}: {exactly(len(self), 'pair')}{self._about()}>"
 
     def _about(self) -> str:
         """Where it is written, or that it is a sample; and what was left out."""
@@ -345,7 +346,7 @@ class JobResult:
         )
         more = len(self) - SHOWN_ROWS
         shown = f", {more:,} more" if more > 0 else ""
-        foot = f"<p>{len(self):,} pairs{shown}{html.escape(self._about())}</p>"
+        foot = f"<p>{exactly(len(self), 'pair')}{shown}{html.escape(self._about())}</p>"
         head = "<thead><tr><th>key</th><th>value</th></tr></thead>"
         return f"<table>{head}<tbody>{rows}</tbody></table>{foot}"
 

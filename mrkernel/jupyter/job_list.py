@@ -17,7 +17,7 @@ class JobList:
 
     def __repr__(self) -> str:
         if not self._rows:
-            return "no jobs yet"
+            return "no jobs"
         return "\n".join(f"{j:<5} {s:<10} {t:>9}  {n}" for j, s, t, n in self._rows)
 
     def _repr_html_(self) -> str:

@@ -59,14 +59,14 @@ class Budget:
         if not idle:
             return f"{said}, and all are in use: result.release() of what you have seen makes room"
         return (
-            f"{said}; when it is more, those that nobody fetches are deleted, {idle[0]} first: "
+            f"{said}; when it is more, those that nobody holds are deleted, {idle[0]} first: "
             f"`mrkernel fetch {idle[0]} PATH` saves it, `mrkernel forget` makes room"
         )
 
     def dropped(self, job: Job) -> str:
         """A result is deleted: remember, and say, why."""
         said = (
-            f"the result of {job.id} ({bytes_text(job.result_bytes)}) was deleted: nobody fetched "
+            f"the result of {job.id} ({bytes_text(job.result_bytes)}) was deleted: nobody held "
             f"it, and all results together took more than {bytes_text(self._limit)} "
             "(`mrkernel manager --keep`); run it again"
         )

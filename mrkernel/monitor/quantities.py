@@ -46,6 +46,11 @@ def plural(count: int, noun: str, plural_noun: str = "") -> str:
     return f"{count_text(count)} {noun if count == 1 else plural_noun or noun + 's'}"
 
 
+def exactly(count: int, noun: str) -> str:
+    """Write "1 pair", "5,123,456 pairs": every digit of it."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def names_text(names: Sequence[str], limit: int = 4) -> str:
     """Write a list of names: "map-1, map-2 and 6 more"."""
     if len(names) <= limit + 1:

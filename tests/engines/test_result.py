@@ -117,6 +117,7 @@ def test_an_empty_result(place: Any, tmp_path: Path) -> None:
     assert empty.lookup("x") == []
     assert "0 pairs" in repr(empty)
     assert "0 pairs" in empty._repr_html_()
+    assert "<p>1 pair</p>" in of([(1, 2)], place)._repr_html_()
     assert b"".join(path.read_bytes() for path in empty.save(tmp_path / "out")) == b""
 
 
