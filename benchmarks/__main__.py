@@ -25,7 +25,15 @@ from benchmarks.plan import QUICK, WHOLE, Plan
 from benchmarks.pool import PROCESSES, HandWrittenPool
 from benchmarks.table import Row, render
 
-FIGURES = ("cold-start", "small-job", "empty-tasks", "word-count", "lost-worker", "live-view")
+FIGURES = (
+    "cold-start",
+    "small-job",
+    "empty-tasks",
+    "word-count",
+    "streaming",
+    "lost-worker",
+    "live-view",
+)
 LARGE = ("memory", "splits")
 FAULTS = (
     "hand-over",
@@ -171,7 +179,7 @@ def _rows(plan: Plan, figures: Sequence[str]) -> Iterator[Row]:
 
     if "cold-start" in figures:
         yield from cold_start.measure(plan)
-    if {"small-job", "empty-tasks", "word-count"} & {*figures}:
+    if {"small-job", "empty-tasks", "word-count", "streaming"} & {*figures}:
         yield from _beside_pools(plan, figures)
     if "lost-worker" in figures:
         from benchmarks import lost_worker
@@ -221,7 +229,7 @@ def _beside_pools(plan: Plan, figures: Sequence[str]) -> Iterator[Row]:
         # First of all: they fork, and the cluster's client has a thread.
         plain = stack.enter_context(HandWrittenPool())
         best = stack.enter_context(HandWrittenPool(collect=False))
-        from benchmarks import empty_tasks, small_job, word_count
+        from benchmarks import empty_tasks, small_job, streaming, word_count
         from benchmarks.meter import Meter
         from benchmarks.text import make_text
         from mrkernel.engines.local import LocalCluster
@@ -238,6 +246,8 @@ def _beside_pools(plan: Plan, figures: Sequence[str]) -> Iterator[Row]:
             text = make_text(plan.megabytes)
             _say(str(text))
             yield from word_count.measure(plan, text, cluster, meter, plain, best)
+        if "streaming" in figures:
+            yield from streaming.measure(plan, make_text(plan.megabytes), cluster, meter)
 
 
 def _machine() -> str:

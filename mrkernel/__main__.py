@@ -1,8 +1,6 @@
 """``python -m mrkernel``."""
 
-import sys
-
-from mrkernel.cli import main
+from mrkernel.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

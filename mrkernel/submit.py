@@ -19,8 +19,8 @@ class _CallableModule(ModuleType):
 
 
 if __name__ == "__main__":
-    from mrkernel.cli import main
+    from mrkernel.cli import program
 
-    sys.exit(main(["submit", *sys.argv[1:]]))
+    program(["submit", *sys.argv[1:]])
 else:
     sys.modules[__name__].__class__ = _CallableModule

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import difflib
+import gc
+import importlib
 import os
 import re
 import sys
@@ -14,7 +17,21 @@ from mrkernel import __version__
 from mrkernel.errors import JobSpecError, MRKernelError, OutputExistsError, TaskFailedError
 from mrkernel.logs import FILE, LEVEL, LEVELS, set_up
 
+#: Objects more than before between two looks for garbage: imports make many and hardly any garbage,
+#: and looking after every 700 takes an eighth of their time.
+GARBAGE_AFTER = 10_000
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+#: Command → module of this package that has it, in the order of the help.
+COMMANDS = {
+    "demo": "demo",
+    "submit": "submit",
+    **dict.fromkeys(("manager", "worker"), "serve"),
+    "watch": "watch",
+    **dict.fromkeys(("jobs", "workers", "cancel", "logs", "fetch", "forget"), "clients"),
+    "journal": "journal",
+    "debug": "debug",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,15 +59,14 @@ class Parser(argparse.ArgumentParser):
         self.error(no_such_flag(word, self))
 
 
-def make_parser() -> Parser:
-    """Build the parser of all commands."""
-    from mrkernel.cli import clients, debug, demo, journal, serve, submit, watch
-
+def make_parser(command: str = "") -> Parser:
+    """Build the parser of all commands, or of one: the others need not be imported then."""
+    modules = [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values())
     parser = Parser(prog="mrkernel", description="MapReduce on every core you have.")
     parser.add_argument("--version", action="version", version=f"mrkernel {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (demo, submit, serve, watch, clients, journal, debug):
-        module.add_commands(commands)
+    for name in modules:
+        importlib.import_module(f"mrkernel.cli.{name}").add_commands(commands)
     for each in (parser, *commands.choices.values()):
         _add_log_options(each)
     return parser
@@ -73,9 +89,27 @@ def _add_log_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def program(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Be a program: run one command and end with its exit status.
+
+    What this process holds is not taken apart piece by piece first, which takes as long as a small
+    job.
+    """
+    gc.set_threshold(GARBAGE_AFTER)
+    status = main(arguments)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # nobody reads it any more
+            status = status or FAILED
+    os._exit(status)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
-    parser = make_parser()
+    words = sys.argv[1:] if arguments is None else arguments
+    parser = make_parser(words[0] if words else "")
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
         namespace.parser.refuse(unknown[0])

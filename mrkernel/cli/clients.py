@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from mrkernel.errors import JobSpecError
+from mrkernel.monitor.quantities import exactly
 from mrkernel.monitor.text import cluster_lines, job_rows
 
 
@@ -51,7 +53,7 @@ def show_jobs(arguments: argparse.Namespace) -> int:
     for row in job_rows(picture, time.time()):
         print("\t".join(row))  # noqa: T201
     if not picture["jobs"]:
-        sys.stderr.write("no jobs yet\n")
+        sys.stderr.write("no jobs\n")
     return 0
 
 
@@ -86,6 +88,8 @@ def cancel(arguments: argparse.Namespace) -> int:
 def show_logs(arguments: argparse.Namespace) -> int:
     """Print what the tasks of a job printed, attempt by attempt, as their workers keep it."""
     job, out = arguments.job, sys.stdout
+    if arguments.task and not re.fullmatch(r"(map|reduce)-\d+", arguments.task):
+        raise JobSpecError(f"{arguments.task} is no task: they are called map-0, reduce-0 ...")
     client = _connect(arguments)
     try:
         with client.logs(job) as logs:
@@ -142,7 +146,7 @@ def fetch(arguments: argparse.Namespace) -> int:
         )
     finally:
         client.close()
-    print(f"{len(result):,} pairs in {arguments.output}")  # noqa: T201
+    print(f"{exactly(len(result), 'pair')} in {arguments.output}")  # noqa: T201
     return 0
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 from mrkernel.cli.hadoop import add_hadoop_spellings, take_hadoop_spellings
 from mrkernel.config import CLI, JobOptions, add_options
-from mrkernel.engines.base import Engine
-from mrkernel.engines.follow import PrintedLines, follow, say_notes
+from mrkernel.deploy.local import begin_inside, is_inside
 from mrkernel.errors import JobSpecError, TaskFailedError
+from mrkernel.monitor.quantities import exactly
+
+if TYPE_CHECKING:
+    from mrkernel.engines.base import Engine
 
 EPILOG = """\
 examples:
@@ -21,7 +26,7 @@ examples:
   mrkernel submit years.csv --map years.py --reduce stats --output years-stats.csv
   mrkernel submit big.txt --map lines.py --reduce list --partitioner range --output sorted
   mrkernel submit --input texts --output out --mapper ./wc_map.sh --reducer ./wc_reduce.sh
-  mrkernel submit -input texts -output out -mapper map.py -reducer reduce.py -file map.py \
+  mrkernel submit -input texts -output out -mapper map.py -reducer reduce.py -file map.py \\
       -file reduce.py -numReduceTasks 3 -D stream.num.map.output.key.fields=2
 
 Without --output the pairs are printed: key TAB value, one pair a line.
@@ -36,7 +41,7 @@ def add_commands(commands: Any) -> None:
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="file, glob or directory; NAME=PATH: a mapper(source, record) gets the name",
+        help="file, glob, directory or URL; NAME=PATH: a mapper(source, record) gets the name",
     )
     parser.add_argument(
         "--input", action="append", default=[], metavar="INPUT", help="the same; may be repeated"
@@ -48,12 +53,6 @@ def add_commands(commands: Any) -> None:
 
 def run_submit(arguments: argparse.Namespace) -> int:
     """Submit, follow, and print the pairs or where they are."""
-    from mrkernel.engines.choose import choose_engine
-    from mrkernel.engines.prepare import RANGE, prepare
-    from mrkernel.engines.remote import ManagerClient
-    from mrkernel.job.failure import Failure
-    from mrkernel.job.files import load_function
-
     given = {
         field.name: getattr(arguments, field.name)
         for field in fields(JobOptions)
@@ -68,6 +67,15 @@ def run_submit(arguments: argparse.Namespace) -> int:
         raise JobSpecError(
             "the job has no mapper: add --map mapper.py, a file with a function mapper"
         )
+    if not options.sample and is_inside(options.on):
+        begin_inside()  # on one processor; on another, all that follows
+    from mrkernel.engines.choose import choose_engine
+    from mrkernel.engines.follow import PrintedLines, follow, say_notes
+    from mrkernel.engines.prepare import RANGE, prepare
+    from mrkernel.engines.remote import ManagerClient
+    from mrkernel.job.failure import Failure
+    from mrkernel.job.files import load_function
+
     files = options.file or ()
     mapper = load_function(options.mapper, "mapper", files)
     reducer = load_function(options.reducer, "reducer", files)
@@ -90,6 +98,7 @@ def run_submit(arguments: argparse.Namespace) -> int:
     )
     job = engine.submit_prepared(prepared, PrintedLines())
     say_notes(job)
+    _get_ready_to_read()
     try:
         result = follow(job, quiet=options.quiet)
     except TaskFailedError as error:
@@ -101,10 +110,13 @@ def run_submit(arguments: argparse.Namespace) -> int:
         raise
     if result.sample and not options.quiet:
         sys.stderr.write(f"mrkernel: of a sample only: {result.sample}\n")
+    if not options.quiet:
+        for name, number in sorted(result.counters.items()):
+            sys.stderr.write(f"counted {name}: {number:,}\n")
     if result.bad_records:
         sys.stderr.write(f"mrkernel: skipped {result.bad_records!r}\n")
     if result.output is not None:
-        print(f"{len(result):,} pairs in {result.output}")  # noqa: T201
+        print(f"{exactly(len(result), 'pair')} in {result.output}")  # noqa: T201
         return 0
     if options.output is None:
         out = sys.stdout.buffer
@@ -112,6 +124,19 @@ def run_submit(arguments: argparse.Namespace) -> int:
             out.write(lines)
         out.flush()
     return 0
+
+
+def _get_ready_to_read() -> None:
+    """Import what reads the result while the job runs and there is nothing else to do here."""
+
+    def load() -> None:
+        with suppress(ImportError):  # it is told where it is needed
+            import numpy
+            import pyarrow.compute
+
+            del numpy, pyarrow
+
+    Thread(target=load, daemon=True).start()
 
 
 def _label(given: dict[str, Any]) -> str:

@@ -8,14 +8,17 @@ import os
 import select
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from mrkernel.errors import ClusterError
-from mrkernel.security.token import ConnectionFile, read_connection_file
+from mrkernel.security.token import ConnectionFile, read_connection_file, running_managers
 
+#: A cluster inside a session has at most so many workers, however many cores there are.
+MOST_WORKERS = 4
 START_S = 30.0
 STOP_S = 5.0
 #: What a supervisor obeys, a line each: its owner, on its standard input, and its manager.
@@ -32,6 +35,13 @@ _ONE_THREAD = (
     "NUMEXPR_NUM_THREADS",
     "ARROW_NUM_THREADS",
 )
+
+
+def shares_of_cores(workers: int | None) -> list[int]:
+    """Deal the usable cores out to so many workers, as slots, at least one each; None: up to 4."""
+    cores = usable_cores()
+    count = workers if workers is not None else min(MOST_WORKERS, cores)
+    return [max(1, cores * (i + 1) // count - cores * i // count) for i in range(count)]
 
 
 def usable_cores() -> int:
@@ -166,10 +176,48 @@ class SupervisorProcess:
         if process.stdin is not None and not process.stdin.closed:
             with contextlib.suppress(BrokenPipeError):  # it ended before it heard all
                 process.stdin.close()
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        stdout, deadline = process.stdout, time.monotonic() + STOP_S
+        if stdout is not None and not stdout.closed:
+            # It ends when its output does: ``wait`` with a timeout would only look now and then.
+            while select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                if not os.read(stdout.fileno(), 4096):
+                    break
+            else:
+                process.kill()
+            stdout.close()
+        process.wait()
+
+
+_begun: SupervisorProcess | None = None
+
+
+def is_inside(on: str | None) -> bool:
+    """Whether a job goes to the cluster inside this session, if nothing else was chosen there.
+
+    Args:
+        on: "local", or where else; None: nobody says.
+    """
+    if on is not None:
+        return on == "local"
+    return not os.environ.get("MRKERNEL_ADDRESS") and len(running_managers()) != 1
+
+
+def begin_inside() -> None:
+    """Start the processes of the cluster inside this session before they are asked for.
+
+    They take longer than anything else before a first job, which can be got ready meanwhile.
+    """
+    global _begun
+    if _begun is None:
+        _begun = SupervisorProcess(shares_of_cores(None), embedded=True)
+
+
+def start_supervisor(
+    slots: list[int], *, embedded: bool, beat_s: float | None
+) -> SupervisorProcess:
+    """Start a supervisor, or take over the one that was begun, if it is such a one."""
+    global _begun
+    if _begun is not None and embedded and beat_s is None and slots == shares_of_cores(None):
+        begun, _begun = _begun, None
+        return begun
+    return SupervisorProcess(slots, embedded=embedded, beat_s=beat_s)

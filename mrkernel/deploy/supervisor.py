@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import math
 import os
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 MANAGER_LIVES = 5
 #: Seconds children get to end themselves before they are killed.
 GRACE_S = 1.0
+#: As in the command line: objects more than before between two looks for garbage.
+GARBAGE_AFTER = 10_000
 
 
 @dataclass(slots=True)
@@ -96,6 +99,7 @@ class _Cluster:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a local cluster until standard input ends."""
+    gc.set_threshold(GARBAGE_AFTER)
     parser = argparse.ArgumentParser(prog="mrkernel.deploy.supervisor", allow_abbrev=False)
     parser.add_argument("--slots", required=True, help="slots of each worker: 1,1")
     parser.add_argument("--embedded", action="store_true")

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from mrkernel.data.sources import Named
 from mrkernel.engines.base import Engine
-from mrkernel.engines.inline import InlineEngine
 from mrkernel.engines.local import embedded_cluster
 from mrkernel.engines.remote import ManagerClient, connect
 from mrkernel.engines.result import JobResult
@@ -42,6 +41,8 @@ def choose_engine(
             )
         return cast(Engine, on), f"running on {on.label}"
     if on == "inline":
+        from mrkernel.engines.inline import InlineEngine  # a manager and a worker in one
+
         return InlineEngine(), "running in this process"
     if on == "local":
         return _embedded()

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from mrkernel.config import JobOptions, most_skipped
+from mrkernel.data.addresses import hidden, is_on_the_web, is_url
 from mrkernel.errors import JobSpecError
 from mrkernel.job.builtins import is_builtin
 from mrkernel.job.commands import MOST_BYTES, find_program, read_file
 from mrkernel.job.functions import Functions
-from mrkernel.job.program import TAB, Cut, Program, ShippedFile, variable
+from mrkernel.job.program import EXIT_MATTERS, TAB, Cut, Program, ShippedFile, variable
 from mrkernel.shuffle.field_partition import FieldPartitioner
 
 #: Old name → name of today.
@@ -22,6 +23,7 @@ _RENAMED = {
     "mapred.reduce.tasks": "mapreduce.job.reduces",
     "mapred.job.name": "mapreduce.job.name",
     "mapred.map.max.attempts": "mapreduce.map.maxattempts",
+    "mapred.task.timeout": "mapreduce.task.timeout",
     "mapred.textoutputformat.separator": "mapreduce.output.textoutputformat.separator",
     "mapred.text.key.partitioner.options": "mapreduce.partition.keypartitioner.options",
     "mapred.text.key.comparator.options": "mapreduce.partition.keycomparator.options",
@@ -31,6 +33,7 @@ _RENAMED = {
 REDUCES = "mapreduce.job.reduces"
 _NAME = "mapreduce.job.name"
 _ATTEMPTS = "mapreduce.map.maxattempts"
+_TIMEOUT = "mapreduce.task.timeout"  #: milliseconds; 0: none
 _MAP_SEPARATOR = "stream.map.output.field.separator"
 _MAP_FIELDS = "stream.num.map.output.key.fields"
 _JOINER = "stream.reduce.input.field.separator"
@@ -46,7 +49,8 @@ _ORDERS = (
     "mapreduce.partition.keycomparator.options",
 )
 KNOWN = frozenset(
-    {REDUCES, _NAME, _ATTEMPTS, _MAP_SEPARATOR, _MAP_FIELDS, _JOINER, _REDUCE_SEPARATOR}
+    {REDUCES, _NAME, _ATTEMPTS, _TIMEOUT, EXIT_MATTERS}
+    | {_MAP_SEPARATOR, _MAP_FIELDS, _JOINER, _REDUCE_SEPARATOR}
     | {_REDUCE_FIELDS, _TEXT_SEPARATOR, _KEY_SEPARATOR, _PARTITION_FIELDS, _PARTITION_OPTIONS}
 )
 
@@ -94,6 +98,8 @@ def applied(options: JobOptions, reducer: Any) -> tuple[JobOptions, Any, tuple[s
         changes["name"] = settings[_NAME]
     if _ATTEMPTS in settings:
         changes["attempts"] = _number(settings, _ATTEMPTS, 1)
+    if _TIMEOUT in settings and options.timeout is None:
+        changes["timeout"] = _number(settings, _TIMEOUT, 0) / 1000 or None
     others = sorted(settings.keys() - KNOWN)
     notes: tuple[str, ...] = ()
     if others:
@@ -152,9 +158,10 @@ def with_programs(functions: Functions, options: JobOptions, inputs: Sequence[An
     )
     if partitioner is None and isinstance(mapper, Program):
         partitioner = _by_fields(settings, between, fields)
+    exit_matters = _truth(settings, EXIT_MATTERS, "true")
     source = ""
     if isinstance(mapper, Program) and (typed := _typed(inputs)):
-        source = f"cat {typed} | {mapper.text} | LC_ALL=C sort"
+        source = f"{typed} | {mapper.text} | LC_ALL=C sort"
     files: list[ShippedFile] = []
 
     def settled(given: Any, cut: Cut, source: str = source) -> Any:
@@ -162,7 +169,9 @@ def with_programs(functions: Functions, options: JobOptions, inputs: Sequence[An
             return given
         files.extend(given.files)
         variables = tuple(sorted(environment.items()))
-        return replace(given, cut=cut, environment=variables, source=source)
+        return replace(
+            given, cut=cut, environment=variables, source=source, tolerated=not exit_matters
+        )
 
     return Functions(
         settled(mapper, Cut(between, fields, joiner), ""),
@@ -253,16 +262,20 @@ def _asked_for(given: Any) -> ShippedFile:
 
 
 def _typed(inputs: Sequence[Any]) -> str:
-    """Write inputs as a shell has them; "": not all are paths."""
+    """Write what gives the inputs in a shell; "": not all are paths, or of the web."""
     if not all(isinstance(one, (str, Path)) for one in inputs):
         return ""
     words = []
+    far = [one for one in map(str, inputs) if is_url(one)]
+    if far:
+        simple = len(far) == len(inputs) and all(map(is_on_the_web, far))
+        return f"curl -sL {' '.join(shlex.quote(hidden(one)) for one in far)}" if simple else ""
     for one in map(str, inputs):
         if "=" in one and not Path(one).exists():
             one = one.partition("=")[2]  # the name of a source stands before it
         quoted = shlex.quote(one.rstrip("/"))
         words.append(f"{quoted}/*" if Path(one).is_dir() else one if "*" in one else quoted)
-    return " ".join(words)
+    return f"cat {' '.join(words)}"
 
 
 def _byte(settings: Mapping[str, str], name: str, otherwise: str) -> int:
@@ -271,6 +284,13 @@ def _byte(settings: Mapping[str, str], name: str, otherwise: str) -> int:
     if len(data) != 1 or data == b"\n":
         raise JobSpecError(f"-D {name}={text}: write a single character, such as , or .")
     return data[0]
+
+
+def _truth(settings: Mapping[str, str], name: str, otherwise: str) -> bool:
+    text = settings.get(name, otherwise).strip().lower()
+    if text not in ("true", "false"):
+        raise JobSpecError(f"-D {name}={text}: write true or false")
+    return text == "true"
 
 
 def _number(settings: Mapping[str, str], name: str, least: int) -> int:

@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from mrkernel.deploy.local import SupervisorProcess, usable_cores
+from mrkernel.deploy.local import shares_of_cores, start_supervisor
 from mrkernel.engines.base import OnPrint, PreparedJob
 from mrkernel.engines.cluster import Cluster
 from mrkernel.engines.disturbing import Disturbable, Disturbance, How
@@ -20,8 +20,6 @@ from mrkernel.errors import ClusterError, JobSpecError, NoWorkersError
 if TYPE_CHECKING:
     from mrkernel.engines.remote import ManagerClient
 
-#: An embedded cluster has at most so many workers, however many cores there are.
-MOST_WORKERS = 4
 JOIN_S = 30.0
 
 
@@ -59,11 +57,9 @@ class LocalCluster(Disturbable, Cluster):
             raise JobSpecError(f"slots={slots}: a worker has at least one slot")
         if beat_s is not None and not 0.01 <= beat_s <= 3600:
             raise JobSpecError(f"beat_s={beat_s}: write seconds, from 0.01 to 3600")
-        cores = usable_cores()
-        count = workers if workers is not None else min(MOST_WORKERS, cores)
-        shares = [max(1, cores * (i + 1) // count - cores * i // count) for i in range(count)]
-        self.slots_of_workers = [slots] * count if slots is not None else shares
-        self._supervisor = SupervisorProcess(
+        shares = shares_of_cores(workers)
+        self.slots_of_workers = [slots] * len(shares) if slots is not None else shares
+        self._supervisor = start_supervisor(
             self.slots_of_workers, embedded=not visible, beat_s=beat_s
         )
         self.label = "a local cluster"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from mrkernel.job.commands import defines, find_program, is_script, of_class
 from mrkernel.job.program import Program
 
 MAP_ONLY = "none"
+#: What programs say and modules hardly.
+_READS = re.compile(rb"\b(stdin|fileinput)\b")
 
 
 def load_function(text: str | None, role: str, files: Sequence[str] = ()) -> Any:
@@ -41,6 +44,12 @@ def load_function(text: str | None, role: str, files: Sequence[str] = ()) -> Any
     file = Path(path)
     if not file.is_file():
         raise JobSpecError(f"--{role} {text}: there is no file {path} in {Path.cwd()}")
+    if not colon and _READS.search(file.read_bytes()) and not defines(file, name):
+        # As a module it would read what is typed here, for ever.
+        raise JobSpecError(
+            f"--{role} {text}: {path} has no function {name}(...) and reads standard input, so it "
+            f"is a program: --{role} 'python3 {path}' runs it as one"
+        )
     module = _load(file, role)
     try:
         return getattr(module, name)

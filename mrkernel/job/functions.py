@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from mrkernel.data import addresses
 from mrkernel.errors import JobSpecError
 from mrkernel.job.captures import blame_size, blame_unpicklable
 from mrkernel.job.failure import SOURCE_NAMES, UserCodeError, frames_of, owner_of, user_failure
@@ -45,6 +46,7 @@ class Functions:
     combiner: Any = None
     partitioner: Any = None
     files: tuple[ShippedFile, ...] = ()  #: that lie in the folder of every task
+    addresses: tuple[tuple[str, str], ...] = ()  #: of inputs, whose URLs hold secrets
 
     @property
     def has_program(self) -> bool:
@@ -196,7 +198,7 @@ def _roots(functions: Functions) -> list[tuple[str, Any]]:
 def _fields(functions: Functions) -> tuple[Any, ...]:
     """The fields (``dataclasses.astuple`` would copy them)."""
     roles = functions.mapper, functions.reducer, functions.combiner, functions.partitioner
-    return *roles, functions.files
+    return *roles, functions.files, functions.addresses
 
 
 def _dump(functions: Functions, modules: LocalModules) -> tuple[bytes, set[str]]:
@@ -308,7 +310,9 @@ def unpack(data: bytes) -> Functions:
     finder.show_lines()
     show_sources(data)
     SOURCE_NAMES.update(package.names)
-    return _load(package)
+    functions = _load(package)
+    addresses.learn(functions.addresses)
+    return functions
 
 
 def show_sources(data: bytes) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 TAB = 0x09
+#: The setting that says whether a program may end with another status than 0.
+EXIT_MATTERS = "stream.non.zero.exit.is.failure"
 _NO_NAME = re.compile(r"\W", re.ASCII)
 
 
@@ -56,6 +58,7 @@ class Program:
         cut: how the lines it writes are cut.
         environment: variables of its own, beside those that every task has.
         files: what it needs; ``Functions.files`` has those of all programs of a job.
+        tolerated: whether it may end with another status than 0.
         source: the shell's text for what it reads, such as ``cat in/* | ./map.sh | LC_ALL=C sort``;
             "": the input itself.
     """
@@ -66,6 +69,7 @@ class Program:
     environment: tuple[tuple[str, str], ...] = ()
     files: tuple[ShippedFile, ...] = ()
     source: str = ""
+    tolerated: bool = False
 
     @property
     def __name__(self) -> str:

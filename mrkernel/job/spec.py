@@ -18,6 +18,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True):
     functions_label: str = ""  #: where they came from, for people: "mapper, reducer: this cell"
     reducer: str = "function"  #: "function", "none" (map only) or the name of a built-in
     combiner: str = "none"  #: "none", "function" or the name of a built-in
+    map_tasks: int = 0  #: how many the input is cut into; 0: not known
     reduce_tasks: int = 1  #: 0 exactly when ``reducer`` is "none"
     batch: bool = False  #: the mapper takes and gives tables
     sort_values: bool = False

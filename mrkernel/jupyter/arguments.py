@@ -33,8 +33,8 @@ def job_parser(name: str, description: str) -> Parser:
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="file, glob, directory, or {expression}: an iterable or DataFrame of records, the "
-        "result of another job; NAME=INPUT: a mapper(source, record) gets the name",
+        help="file, glob, directory or URL, or {expression}: an iterable or DataFrame of records, "
+        "the result of another job; NAME=INPUT: a mapper(source, record) gets the name",
     )
     add_options(parser, MAGIC)
     return parser

@@ -2,7 +2,7 @@
 
 import sys
 
-from mrkernel.cli import main
+from mrkernel.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main(["manager", *sys.argv[1:]]))
+    program(["manager", *sys.argv[1:]])

@@ -2,7 +2,7 @@
 
 import sys
 
-from mrkernel.cli import main
+from mrkernel.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main(["worker", *sys.argv[1:]]))
+    program(["worker", *sys.argv[1:]])

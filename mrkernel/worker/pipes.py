@@ -40,6 +40,7 @@ class Conversation:
         take: gets its output, whole lines at a time: the last one has a line end, whatever the
             program wrote.
         hear: gets what it writes to its standard error, as it comes.
+        stir: called when some of it was taken or given.
         linger_s: see `LINGER_S`.
 
     Attributes:
@@ -54,6 +55,7 @@ class Conversation:
         take: Callable[[bytearray], None],
         hear: Callable[[bytes], None],
         *,
+        stir: Callable[[], None] = lambda: None,
         linger_s: float = LINGER_S,
     ) -> None:
         self.written = 0
@@ -62,6 +64,7 @@ class Conversation:
         self._source = source
         self._take = take
         self._hear = hear
+        self._stir = stir
         self._linger_s = linger_s
         self._pending = memoryview(b"")
         self._held = bytearray()
@@ -135,12 +138,14 @@ class Conversation:
                 self._poll.unregister(descriptor)
                 self._stdout = None
                 return
+            self._stir()
             self._held += data
             if len(self._held) >= PIECE:
                 self._hand_on()
         elif descriptor == self._stderr:
             data = _read(descriptor)
             if data:
+                self._stir()
                 self._hear(data)
             elif data is not None:
                 self._poll.unregister(descriptor)
@@ -158,6 +163,7 @@ class Conversation:
         except BrokenPipeError:
             self._close_stdin()
             return
+        self._stir()
         self.written += count
         self._pending = self._pending[count:]
 

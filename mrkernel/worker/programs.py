@@ -6,6 +6,7 @@ Each attempt has a folder of its own, the programs' current directory, with the 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import re
 import shlex
@@ -20,11 +21,12 @@ from typing import Self
 
 import psutil
 
+from mrkernel.data.addresses import is_on_the_web, is_url
 from mrkernel.data.splits import FileSplit
 from mrkernel.job import counters
 from mrkernel.job.failure import Failure, UserCodeError
 from mrkernel.job.functions import Functions
-from mrkernel.job.program import Program, ShippedFile
+from mrkernel.job.program import EXIT_MATTERS, Program, ShippedFile
 from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.messages import Start
 from mrkernel.worker.pipes import Conversation, Data
@@ -135,9 +137,10 @@ class TaskPrograms:
             )
             raise UserCodeError(failure) from error
         ears = _Ears(self._progress)
-        talk = Conversation(process, source, take, ears.hear)
+        talk = Conversation(process, source, take, ears.hear, stir=self._progress.stir)
         try:
-            status = talk.hold()
+            with _in_silence(self._spec.in_process):
+                status = talk.hold()
             ears.finish()
         except BaseException:
             process.kill()
@@ -151,7 +154,7 @@ class TaskPrograms:
                 f"mrkernel: the {role} {program.__name__} ended and left a process behind that "
                 "held its output: it was ended, too\n"
             )
-        if status:
+        if status and not program.tolerated:
             again = _again(program, ours, split, first(), talk.written, arguments)
             raise UserCodeError(_failure(role, program, status, split, ears.tail(), again))
 
@@ -173,11 +176,13 @@ class TaskPrograms:
         known = [
             ("mapreduce_job_id", "mapred_job_id", f"job_{start.job}"),
             ("mapreduce_job_name", "mapred_job_name", spec.name),
+            ("mapreduce_job_maps", "mapred_map_tasks", str(spec.map_tasks)),
             ("mapreduce_job_reduces", "mapred_reduce_tasks", str(spec.reduce_tasks)),
             ("mapreduce_task_id", "mapred_tip_id", f"task_{task}"),
             ("mapreduce_task_attempt_id", "mapred_task_id", attempt),
             ("mapreduce_task_partition", "mapred_task_partition", str(start.index)),
             ("mapreduce_task_ismap", "mapred_task_is_map", is_map),
+            ("mapreduce_task_is_map", "mapred_task_is_map", is_map),  # so in Hadoop's manual
         ]
         if isinstance(split, FileSplit):
             known += [
@@ -189,6 +194,22 @@ class TaskPrograms:
         if source := getattr(split, "source", ""):
             described["mapreduce_source"] = source
         return described
+
+
+@contextlib.contextmanager
+def _in_silence(in_process: bool) -> Iterator[None]:
+    """Let this process, if it is a runner, not say where it is when it is ended for a timeout.
+
+    It is here, waiting for a program.
+    """
+    if in_process:
+        yield
+        return
+    faulthandler.disable()
+    try:
+        yield
+    finally:
+        faulthandler.enable(2)
 
 
 class _Ears:
@@ -261,11 +282,19 @@ def _again(
     if not isinstance(split, FileSplit):
         return ""
     path = shlex.quote(split.path)
+    if is_url(split.path):
+        if not is_on_the_web(split.path):
+            return ""
+        get = f"curl -sL {path} | "
+        path = "-" if split.compression else ""
+    else:
+        get = ""
     if split.compression:  # is called like the program that unpacks it
-        return f"{split.compression} -dc {path} | {command}"
+        return f"{get}{split.compression} -dc {path} | {command}"
     if split.start == 0 and split.end == split.size:
-        return f"{command} < {path}"
-    return f"tail -c +{first + 1} {path} | head -c {max(written, 1)} | {command}"
+        return f"{get}{command}" if get else f"{command} < {path}"
+    place = f"tail -c +{first + 1} {path}".rstrip()
+    return f"{get}{place} | head -c {max(written, 1)} | {command}"
 
 
 def _failure(
@@ -295,6 +324,8 @@ def _failure(
     hints = []
     if any("No such file" in line for line in tail):
         hints.append("files that it opens travel with --file PATH")
+    if status == 1 and not tail:
+        hints.append(f"a grep that finds nothing is no failure with -D {EXIT_MATTERS}=false")
     if again:
         hints.append(f"to see it again: {again}")
     return Failure(

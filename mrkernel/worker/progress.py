@@ -12,7 +12,7 @@ import os
 import struct
 import tempfile
 
-_LAYOUT = struct.Struct("=QQQ")
+_LAYOUT = struct.Struct("=QQQQ")
 #: Sequence (odd while the place is being written), index + 1 (0: none), bytes of the text.
 _PLACE = struct.Struct("=QQI")
 _SEQUENCE = struct.Struct("=Q")
@@ -49,7 +49,7 @@ class ProgressCell:
             descriptor = make_cell()
         self._memory = mmap.mmap(descriptor, CELL_SIZE)
         os.close(descriptor)
-        self._started = self._records = self._bytes = self._sequence = 0
+        self._started = self._records = self._bytes = self._stirs = self._sequence = 0
 
     def begin(self) -> None:
         """Another attempt starts: one more begun, no records yet, nowhere in particular."""
@@ -63,6 +63,11 @@ class ProgressCell:
         """So many more records and bytes are behind us."""
         self._records += records
         self._bytes += nbytes
+        self._write()
+
+    def stir(self) -> None:
+        """Nothing is finished, but there is life: a program reads, writes or says something."""
+        self._stirs += 1
         self._write()
 
     def at(self, where: str, index: int | None = None) -> None:
@@ -83,12 +88,12 @@ class ProgressCell:
         _PLACE.pack_into(memory, _PLACE_AT, sequence + 2, number, size)
 
     def _write(self) -> None:
-        _LAYOUT.pack_into(self._memory, 0, self._started, self._records, self._bytes)
+        _LAYOUT.pack_into(self._memory, 0, self._started, self._records, self._bytes, self._stirs)
 
-    def read(self) -> tuple[int, int, int]:
-        """Return (attempts begun, records, bytes) as last written."""
-        started, records, nbytes = _LAYOUT.unpack_from(self._memory, 0)
-        return started, records, nbytes
+    def read(self) -> tuple[int, int, int, int]:
+        """Return (attempts begun, records, bytes, signs of life) as last written."""
+        started, records, nbytes, stirs = _LAYOUT.unpack_from(self._memory, 0)
+        return started, records, nbytes, stirs
 
     def place(self) -> str:
         """Return ``where`` as last written; "" when nothing was, or not to its end."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from mrkernel.errors import RemoteProtocolError
 from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder
 from mrkernel.worker.deaths import Death
-from mrkernel.worker.memory import Victims, resident
+from mrkernel.worker.memory import Victims, family
 from mrkernel.worker.progress import ProgressCell, make_cell
 from mrkernel.worker.slot_output import END
 from mrkernel.worker.template import (
@@ -177,22 +177,25 @@ class Runners:
         """Take what the runner printed so far: call it before its next attempt's output comes."""
         self._read_output(slot)
 
-    def progress(self, slot: int) -> tuple[int, int, int]:
-        """Return (attempts begun, records, bytes) of the slot's runner; zeros while empty."""
+    def progress(self, slot: int) -> tuple[int, int, int, int]:
+        """Return what the cell of the slot's runner says; zeros while empty."""
         runner = self._runners[slot]
-        return (0, 0, 0) if runner is None else runner.cell.read()
+        return (0, 0, 0, 0) if runner is None else runner.cell.read()
 
     def pids(self) -> list[int]:
         """List the living runners."""
         return [runner.pid for runner in self._runners if runner is not None and runner.pid]
 
     def weigh(self, slots: Iterable[int]) -> tuple[int, ...]:
-        """Return the bytes of memory that the runners of some slots have, by slot; 0: not asked."""
+        """Return the bytes of memory that the runners of some slots have, by slot; 0: not asked.
+
+        The programs that they run count as well.
+        """
         weights = [0] * len(self._runners)
         for slot in slots:
             runner = self._runners[slot]
             if runner is not None and runner.pid:
-                weights[slot] = resident(runner.pid)
+                weights[slot] = family(runner.pid)
         return tuple(weights)
 
     async def kill_all(self) -> None:

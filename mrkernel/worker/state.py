@@ -108,6 +108,7 @@ class RunnerProgress:
     started: int  #: how many attempts it has begun in its life
     records: int
     bytes: int
+    stirs: int = 0  #: signs of life of programs, which finish no records that we see
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def map_program(
             if left is not None:
                 text = _first_lines(text, left)
             lines = _count_lines(text)
-            progress.at(batch.near(0))
+            progress.at(f"{batch.near(0)} or soon after in {program.__name__}")
             done.records += lines
             done.bytes_in += len(text)
             yield text
@@ -96,7 +96,8 @@ def reduce_program(
         for block in blocks:
             if not block.pairs:
                 continue
-            progress.at(f"group {short(block.keys.slice(0, 1).to_list()[0])} or one after it")
+            group = short(block.keys.slice(0, 1).to_list()[0])
+            progress.at(f"group {group} or one after it in {program.__name__}")
             done.records += block.groups - block.continues
             yield block_lines(block)
             progress.add(block.groups - block.continues, 0)

@@ -62,6 +62,15 @@ def test_a_command_line_of_hadoop(run: Run, scripts: Path) -> None:
     assert "note: mapred.map.tasks is known to the programs, and to nobody else" in done.stderr
 
 
+def test_what_a_program_counts_is_said_at_the_end(run: Run, scripts: Path) -> None:
+    (scripts / "src" / "map.py").write_text(
+        f"{MAP}print('reporter:counter:Text,lines,1200', file=sys.stderr)\n"
+    )
+    words = ("submit", "--on", "inline", "one", "two", "--mapper", "src/map.py", "--reducer", "cat")
+    assert run(*words).stderr.splitlines()[-1] == "counted Text.lines: 2,400"
+    assert "counted" not in run(*words, "--quiet").stderr
+
+
 def test_python_named_before_its_script(run: Run, scripts: Path) -> None:
     (scripts / "src" / "map.py").chmod(0o644)
     done = run("submit", "--on", "inline", "-input", "one", "-output", "out", "-file", "src/map.py",
@@ -110,13 +119,18 @@ def test_a_failing_program_ends_with_what_to_type_to_see_it(run: Run, scripts: P
         (["-mapper", "map.py"], "there is no file map.py in"),
         (["-mapper", "cat", "-inputformat", "x.SequenceFileInputFormat"], "is a Java class"),
         (["-mapper", "cat", "-file", "gone"], "--file gone: gone is not there"),
-        (["-mapper", "cat", "-io", "typedbytes"], "there is no -io"),
+        (["-mapper", "cat", "-io", "typedbytes"], "-io is Hadoop's: programs read and write lines"),
+        (["-mapper", "cat", "-background"], "-background is Hadoop's: let the shell do that"),
+        (["-mapper", "cat", "-archives", "a.tgz"], "-archives is Hadoop's: nothing is unpacked"),
+        (["lib/hadoop-streaming-3.jar", "-mapper", "cat"], "is Hadoop's: leave it out"),
+        (["-mapper", "src/plain.py"], "so it is a program: --mapper 'python3 src/plain.py' runs"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_before_any_task(
     run: Run, scripts: Path, words: list[str], sentence: str
 ) -> None:
     (scripts / "src" / "data.txt").write_text("x\n")
+    (scripts / "src" / "plain.py").write_text("import sys\nprint(sys.stdin.read())\n")
     done = run("submit", "-input", "one", "-output", "out", "-reducer", "cat", *words)
     assert done.returncode == 2
     assert sentence in done.stderr

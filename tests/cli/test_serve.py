@@ -41,6 +41,9 @@ def test_jobs_logs_and_forget(run: Run, folder: Path, served: Served) -> None:
     none = run("logs", job, "map-77")
     assert (none.returncode, none.stdout) == (0, "")
     assert none.stderr == f"mrkernel: map-77 of {job} printed nothing\n"
+    odd = run("logs", job, "mapper")
+    said = "mrkernel: mapper is no task: they are called map-0, reduce-0 ...\n"
+    assert (odd.returncode, odd.stderr) == (2, said)
     fetched = run("fetch", job, "lines.csv", "--columns", "line,n")
     assert fetched.stdout == "2 pairs in lines.csv\n", fetched.stderr
     assert (folder / "lines.csv").read_text() == "line,n\na b a,1\nc b,1\n"
@@ -86,7 +89,7 @@ def test_without_jobs_it_says_so(run: Run, served: Served) -> None:
     for job in known:
         assert run("forget", job).returncode == 0
     done = run("jobs")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no jobs yet\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "no jobs\n")
 
 
 def test_workers_lists_the_worker(run: Run, served: Served) -> None:

@@ -15,6 +15,8 @@ import psutil
 import pytest
 
 import mrkernel
+from mrkernel.config import JobOptions
+from mrkernel.engines.hadoop import applied
 from mrkernel.engines.result import JobResult
 from mrkernel.errors import JobSpecError, TaskFailedError
 from mrkernel.job.files import load_function
@@ -173,7 +175,9 @@ def test_what_programs_find_in_their_environment(run: Submit, folder: Path) -> N
         assert known["mapreduce_task_attempt_id"].startswith("attempt_")
         assert known["mapred_task_id"] == known["mapreduce_task_attempt_id"]
         assert known["mapreduce_task_ismap"] == known["mapred_task_is_map"] == "true"
-        assert known["mapreduce_job_reduces"] == "0"
+        assert known["mapreduce_task_is_map"] == "true"
+        assert known["mapreduce_job_reduces"] == known["mapred_reduce_tasks"] == "0"
+        assert known["mapreduce_job_maps"] == known["mapred_map_tasks"] == "2"
         assert (known["CITY"], known["my_own_x"]) == ("Oslo_", "3")
 
 
@@ -260,6 +264,21 @@ def test_a_failing_mapper_is_told_with_its_last_words_its_file_and_how_to_see_it
     assert (seen.returncode, seen.stderr.strip()) == (3, failure.message.strip())
 
 
+def test_another_exit_status_than_0_may_be_no_failure(run: Submit) -> None:
+    write("map.sh", "#!/bin/sh\ngrep -w w1; exit 3\n")
+    result = run("map.sh", define=["stream.non.zero.exit.is.failure=false"])
+    assert lines_of(result) == shell("grep -hw w1 in/a.txt in/b.txt")
+    assert "exit.is.failure=false" in failed(run, "grep nosuchword", "cat").failure.hint
+
+
+def test_the_timeout_of_hadoop_is_in_milliseconds() -> None:
+    def given(text: str, **more: Any) -> float | None:
+        options = JobOptions(define=[f"mapred.task.timeout={text}"], **more)
+        return applied(options, "cat")[0].timeout
+
+    assert (given("600000"), given("0"), given("500", timeout=3.0)) == (600.0, None, 3.0)
+
+
 def test_in_the_middle_of_a_file_the_same_bytes_are_given_again(run: Submit) -> None:
     text = "".join(f"line {number}\n" for number in range(3000)) + "bad\n"
     Path("long").write_text(text)
@@ -322,6 +341,8 @@ def test_no_input_is_no_line(run: Submit) -> None:
         ({"define": ["stream.map.output.field.separator=ab"]}, "write a single character"),
         ({"define": ["mapred.text.key.comparator.options=-k2nr"]}, "sorted by their bytes here"),
         ({"define": ["mapred.text.key.partitioner.options=-k2,2"]}, "write -k1,N"),
+        ({"define": ["mapred.task.timeout=1s"]}, "write a whole number from 0"),
+        ({"define": ["stream.non.zero.exit.is.failure=0"]}, "write true or false"),
         ({"cmdenv": ["x"]}, "write --cmdenv NAME=VALUE"),
         ({"file": ["nosuch"]}, "nosuch is not there"),
         ({"file": ["in"]}, "in is no file"),

@@ -66,6 +66,14 @@ def test_an_attempt_without_a_finished_record_is_killed_and_says_so() -> None:
     assert tasks(bench.state.slots[0].held) == ["map-1"]
 
 
+def test_a_program_that_reads_writes_or_says_something_is_not_stuck() -> None:
+    bench = Bench()
+    bench.hear(info(timeout_s=2.0), start(0))
+    for stirs in range(1, 6):
+        assert bench.pulse(RunnerProgress(1, 0, 0, stirs), after=1.9)[:-1] == []
+    assert bench.pulse(RunnerProgress(1, 0, 0, 5), after=2.1)[:-1] == [Kill(0, tell=True)]
+
+
 def test_time_before_an_attempt_began_does_not_count() -> None:
     bench = Bench()
     bench.pulse(ZERO, after=100.0)

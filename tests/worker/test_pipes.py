@@ -26,7 +26,10 @@ class Talk:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        self.talk = Conversation(process, iter(source), self.take, self.hear, linger_s=linger_s)
+        self.stirs = 0
+        self.talk = Conversation(
+            process, iter(source), self.take, self.hear, stir=self.stir, linger_s=linger_s
+        )
         self.status = self.talk.hold()
 
     def take(self, lines: bytearray) -> None:
@@ -35,6 +38,9 @@ class Talk:
 
     def hear(self, data: bytes) -> None:
         self.heard += data
+
+    def stir(self) -> None:
+        self.stirs += 1
 
     @property
     def output(self) -> bytes:
@@ -85,6 +91,12 @@ def test_much_on_standard_error_is_read_meanwhile() -> None:
     talk = Talk(f"yes | head -c {len(MUCH)} >&2; cat", [MUCH])
     assert len(talk.heard) == len(MUCH)
     assert talk.output == MUCH
+
+
+@pytest.mark.parametrize("line", ["cat >/dev/null", "echo x", "echo reporter:status:x >&2"])
+def test_reading_writing_and_saying_something_are_signs_of_life(line: str) -> None:
+    assert Talk(f"exec <&-; {line}" if "echo" in line else line, [MUCH[:16]]).stirs
+    assert not Talk("exec <&- >&- 2>&-").stirs
 
 
 def test_a_last_line_without_its_end_is_given_one() -> None:

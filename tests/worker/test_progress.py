@@ -25,11 +25,12 @@ def test_a_place_is_read_by_the_other_side(cells: tuple[ProgressCell, ProgressCe
     writer.at("grüße.txt, byte 12", 0)
     assert (reader.place(), reader.index()) == ("grüße.txt, byte 12", 0)
     writer.add(5, 50)
-    assert reader.read() == (1, 5, 50)
+    writer.stir()
+    assert reader.read() == (1, 5, 50, 1)
     writer.at("x")
     assert (reader.place(), reader.index()) == ("x", None)
     writer.begin()
-    assert (reader.place(), reader.index(), reader.read()) == ("", None, (2, 0, 0))
+    assert (reader.place(), reader.index(), reader.read()) == ("", None, (2, 0, 0, 1))
 
 
 @given(st.text(max_size=2 * PLACE_LIMIT), st.none() | st.integers(0, 1 << 40))

@@ -60,10 +60,10 @@ def test_what_is_printed_arrives_from_both_outputs() -> None:
 
 def test_progress_is_read_without_asking() -> None:
     async def test(bench: Bench) -> None:
-        assert bench.runners.progress(0) == (0, 0, 0)
+        assert bench.runners.progress(0) == (0, 0, 0, 0)
         await bench.up(0)
         assert await bench.ask(0, b"progress") == b"counted"
-        assert bench.runners.progress(0) == (1, 7, 70)
+        assert bench.runners.progress(0) == (1, 7, 70, 0)
 
     run(test)
 

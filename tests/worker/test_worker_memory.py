@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
 from mrkernel.worker import memory as module
-from mrkernel.worker.memory import LEAST_SHARE, Victims, resident, share_of_machine
+from mrkernel.worker.memory import LEAST_SHARE, Victims, family, resident, share_of_machine
 
 
 def test_what_a_process_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,6 +21,39 @@ def test_what_a_process_has(monkeypatch: pytest.MonkeyPatch) -> None:
     # Where there is no /proc the library is asked.
     assert abs(module._resident_elsewhere(os.getpid()) - there) < 64 << 20
     assert module._resident_elsewhere(1 << 30) == 0
+
+
+BY_PROGRAM = """
+import subprocess, sys
+child = "held = b'x' * (100 << 20); print(flush=True); input()"
+subprocess.run([sys.executable, "-c", child])
+"""
+BY_COPY = """
+import os
+held = b"x" * (100 << 20)
+if os.fork() == 0:
+    more = b"x" * (20 << 20)
+    print(flush=True)
+input()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists the children of a process")
+@pytest.mark.parametrize(("program", "least", "most"), [(BY_PROGRAM, 100, 160), (BY_COPY, 15, 60)])
+def test_a_runner_and_its_programs_are_weighed_together(
+    program: str, least: int, most: int
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        beyond = family(process.pid) - resident(process.pid)
+        for child in psutil.Process(process.pid).children():
+            child.kill()
+        process.communicate(b"\n")
+    assert least << 20 < beyond < most << 20
+    assert family(1 << 30) == 0
 
 
 def test_each_runner_has_its_share() -> None:

@@ -2,7 +2,8 @@
 
 import { TEXT_H } from "./sheet.js";
 
-const CALM_ARROWS = 60; // more arrows than this at once are drawn fainter
+const CALM_ARROWS = 60; // more arrows than this at once are faint straight lines
+const BUNDLE = 40; // so many are drawn in one go: where they cross within it they are not darker
 
 /** Who took up what was lost: as many arrows as there are in sight. */
 export function paintArrows(ctx, sheet) {
@@ -16,9 +17,29 @@ export function paintArrows(ctx, sheet) {
     }
   }
   ctx.globalAlpha = Math.min(1, Math.max(0.22, CALM_ARROWS / seen.length));
-  const halo = seen.length <= CALM_ARROWS;
-  for (const [bar, next] of seen) paintArrow(ctx, bar, next, sheet, { halo });
+  if (seen.length > CALM_ARROWS) paintCrowd(ctx, seen, sheet);
+  else for (const [bar, next] of seen) paintArrow(ctx, bar, next, sheet);
   ctx.globalAlpha = 1;
+}
+
+// Which way many went is seen, and each of them when it is pointed at.
+function paintCrowd(ctx, seen, sheet) {
+  const { index, rowHeight } = sheet;
+  const reach = Math.max(rowHeight * 0.8, 6); // of one that leads out of sight
+  ctx.strokeStyle = sheet.colours.fail;
+  ctx.lineWidth = rowHeight < TEXT_H ? 1 : 1.4;
+  for (let i = 0; i < seen.length; i += BUNDLE) {
+    ctx.beginPath();
+    for (const [bar, next] of seen.slice(i, i + BUNDLE)) {
+      const [one, two] = [index.lane(bar.lane), index.lane(next.lane)];
+      const x1 = sheet.x(lostAt(bar, sheet)), y1 = sheet.y(one) + rowHeight / 2;
+      const x2 = sheet.x(next.begin), y2 = sheet.y(two) + rowHeight / 2;
+      const part = sheet.shows(two) ? 1 : Math.min(1, reach / Math.hypot(x2 - x1, y2 - y1));
+      ctx.moveTo(x1, y1);
+      ctx.lineTo(x1 + (x2 - x1) * part, y1 + (y2 - y1) * part);
+    }
+    ctx.stroke();
+  }
 }
 
 // A finished task was lost when its worker was, and not when it ended.
@@ -36,7 +57,7 @@ function inSight(bar, next, sheet) {
 }
 
 /** From where an attempt was lost to the begin of the one that makes it good. `whole`: from its bar on. */
-export function paintArrow(ctx, bar, next, sheet, { halo = true, whole = false } = {}) {
+export function paintArrow(ctx, bar, next, sheet, { whole = false } = {}) {
   const { colours, rowHeight, index } = sheet;
   const [one, two] = [index.lane(bar.lane), index.lane(next.lane)];
   const x0 = sheet.x(bar.end ?? sheet.now), x1 = sheet.x(lostAt(bar, sheet)), y1 = sheet.y(one) + rowHeight / 2;
@@ -56,14 +77,12 @@ export function paintArrow(ctx, bar, next, sheet, { halo = true, whole = false }
     else ctx.bezierCurveTo(x1 + bend, y1, x2 - bend - head, y2, x2 - head + 1, y2);
     ctx.stroke();
   };
-  if (halo) {
-    ctx.strokeStyle = colours.bg;
-    ctx.lineWidth = 3.5;
-    path();
-  }
+  ctx.strokeStyle = colours.bg;
+  ctx.lineWidth = 3.5;
+  path();
   ctx.strokeStyle = colours.fail;
   ctx.lineWidth = rowHeight < TEXT_H ? 1 : bar.state === "gone" && !whole ? 1.1 : 1.6;
-  ctx.setLineDash(bar.state === "gone" && (halo || whole) ? [4, 3] : []);
+  ctx.setLineDash(bar.state === "gone" ? [4, 3] : []);
   path();
   ctx.setLineDash([]);
   if (far) return;
@@ -79,12 +98,10 @@ export function paintArrow(ctx, bar, next, sheet, { halo = true, whole = false }
     ctx.lineTo(x2 - head, y2 + head * 0.75);
     ctx.closePath();
   };
-  if (halo) {
-    tip();
-    ctx.strokeStyle = colours.bg;
-    ctx.lineWidth = 2;
-    ctx.stroke();
-  }
+  tip();
+  ctx.strokeStyle = colours.bg;
+  ctx.lineWidth = 2;
+  ctx.stroke();
   tip();
   ctx.fill();
 }

@@ -56,6 +56,7 @@ class JobList {
 
 export class ClusterPane {
   constructor(root, source) {
+    this.tickMs = 500;
     this.card = make("section", "mrk-card mrk-cluster", root, { role: "region", "aria-label": "MapReduce cluster" });
     const head = make("div", "mrk-head", this.card);
     this.name = make("span", "mrk-name", head);
@@ -100,5 +101,7 @@ export class ClusterPane {
 
   retheme() {}
 
-  close() {}
+  close() {
+    this.workers.close();
+  }
 }

@@ -3,7 +3,7 @@
 import { make, mark, say, show, titled } from "./page.js";
 import { plural, secondsText } from "./quantities.js";
 
-const MANY_LINES = 40; // of more lines those out of sight are not laid out
+const LINES = 60; // so many of the newest are there until one scrolls
 
 export class FeedList {
   constructor(parent) {
@@ -13,25 +13,36 @@ export class FeedList {
     this.older = make("li", "", null);
     make("time", "", this.older);
     this.olderText = make("span", "", this.older);
+    this.whole = false;
+    this.list.addEventListener("scroll", () => {
+      const whole = this.list.scrollTop > 0;
+      if (whole === this.whole) return;
+      this.whole = whole;
+      this.feed = null;
+      this.draw(this.picture);
+    });
   }
 
   draw(picture) {
     if (this.feed === picture.feed && this.started === picture.started) return;
+    this.picture = picture;
     this.feed = picture.feed;
     this.started = picture.started;
-    mark(this.list, "data-many", picture.feed.length > MANY_LINES);
-    const first = picture.feed[0]?.n ?? 0;
+    const lines = this.whole ? picture.feed : picture.feed.slice(-LINES);
+    const numbers = new Set(lines.map((line) => line.n));
     for (const [n, entry] of this.lines) {
-      if (n < first || n > picture.feed.at(-1).n) {
-        entry.li.remove();
-        this.lines.delete(n);
-      }
+      if (numbers.has(n)) continue;
+      entry.li.remove();
+      this.lines.delete(n);
     }
-    for (const line of picture.feed) {
+    let above = null;
+    for (let i = lines.length - 1; i >= 0; i -= 1) {
+      const line = lines[i];
       let entry = this.lines.get(line.n);
       if (!entry) {
         const li = document.createElement("li");
-        this.list.prepend(li);
+        if (above) above.after(li);
+        else this.list.prepend(li);
         const time = make("time", "", li), text = make("span", "", li);
         entry = { li, time, subject: make("b", "", text), rest: make("span", "", text) };
         this.lines.set(line.n, entry);
@@ -43,11 +54,13 @@ export class FeedList {
       const cut = line.level === "info" ? 0 : line.text.indexOf(": ") + 1 || line.text.length;
       say(entry.subject, line.text.slice(0, cut));
       say(entry.rest, line.text.slice(cut));
+      above = entry.li;
     }
-    if (picture.older) {
-      say(this.olderText, `${plural(picture.older, "earlier event")} not shown`);
+    const earlier = (picture.older ?? 0) + picture.feed.length - lines.length;
+    if (earlier) {
+      say(this.olderText, `${plural(earlier, "earlier event")} not shown`);
       this.list.append(this.older);
-    }
+    } else this.older.remove();
   }
 }
 

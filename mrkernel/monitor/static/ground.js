@@ -62,7 +62,7 @@ export function paintDeaths(ctx, sheet) {
     const row = workers[lane.worker];
     if (!row || row.lost_at === null || row.lost_at === undefined) continue;
     const x = sheet.x(row.lost_at);
-    const end = Math.min(sheet.x(now), scale.right);
+    const end = scale.right; // nothing comes here any more
     const y = sheet.y(lane);
     if (x > scale.right || end <= x) continue;
     ctx.fillStyle = colours.zone;

@@ -16,6 +16,7 @@ const UNKNOWN_S = 10; // a job that runs so long without a known end says so
 
 export class JobPane {
   constructor(root, source) {
+    this.tickMs = 100;
     this.root = root;
     this.source = source;
     this.choice = null; // what the reader asked for: true open, false closed; null: as the job goes
@@ -145,6 +146,7 @@ export class JobPane {
 
   close() {
     cancelAnimationFrame(this.next);
+    this.workers.close();
     this.timeline.close();
   }
 }

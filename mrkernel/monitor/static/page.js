@@ -12,7 +12,9 @@ export function make(tag, className, parent, attributes = {}) {
 export function say(node, text) {
   if (node.mrkSaid === text) return;
   node.mrkSaid = text;
-  node.textContent = text;
+  // A new node of text would have the styles around it looked up anew.
+  if (text && node.firstChild) node.firstChild.data = text;
+  else node.textContent = text;
 }
 
 export function mark(node, name, value) {

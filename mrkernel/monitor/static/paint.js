@@ -10,6 +10,8 @@ export const PAINTS = [
   "map-run", "reduce-run", "map-gone", "reduce-gone", "killed", "fail-soft", "zone",
 ];
 const ROUND = 3;
+const LOW_H = 6; // in rows lower than this a bar is a plain rectangle
+const FAIL_W = 3; // a failure is seen however short it was
 const LETTER = 6.1; // about the width of a letter of a label, in pixels
 
 /** Hatches in the alarm colour, for one theme and one pixel ratio. */
@@ -62,8 +64,9 @@ export function paintBars(ctx, sheet) {
   ctx.beginPath();
   ctx.rect(scale.left, 0, scale.right - scale.left, height);
   ctx.clip();
-  const plain = { "map": [], "reduce": [], "map-run": [], "reduce-run": [], "killed": [] };
+  const plain = new Map(), failures = []; // fill → places
   const special = [], texts = [], combs = [];
+  const low = rowHeight < LOW_H;
   for (let i = sheet.first; i < sheet.end; i += 1) {
     const lane = lanes[i];
     let inked = -1, inkedFill = "";
@@ -71,30 +74,45 @@ export function paintBars(ctx, sheet) {
       const bar = lane.bars[j];
       if (bar.begin - zero > scale.to) break;
       const place = sheet.place(bar, lane);
-      if (bar.lost || bar.backup || bar.retry) special.push([bar, place]);
+      if (!low && (bar.lost || bar.backup || bar.retry)) special.push([bar, place]);
       else {
-        const fill = bar.state === "running" ? `${bar.phase}-run` : bar.state === "killed" ? "killed" : bar.phase;
+        const fill = plainFill(bar);
         // Of bars narrower than a pixel one a pixel is enough.
         if (fill === inkedFill && place.x + place.w <= inked) continue;
         [inked, inkedFill] = [place.x + place.w, fill];
+        if (fill === "fail") {
+          place.w = Math.max(place.w, FAIL_W);
+          failures.push(place);
+          continue;
+        }
         // A hair between neighbours, while there is room for one.
         if (place.w > 4 && bar.end !== null) place.w -= 1;
-        plain[fill].push(place);
+        const places = plain.get(fill);
+        if (places) places.push(place);
+        else plain.set(fill, [place]);
         if (bar.count > 1 && place.w > 12 && rowHeight >= TEXT_H) combs.push(place);
       }
       if (place.w > 14 && rowHeight >= TEXT_H) texts.push([bar, place]);
     }
   }
-  for (const [fill, places] of Object.entries(plain)) {
+  for (const [fill, places] of plain) {
     // What runs is open to the right: `paintNow` goes on there.
     fillPlaces(ctx, places, colours[fill], fill.endsWith("-run") ? [ROUND, 0, 0, ROUND] : ROUND);
   }
+  fillPlaces(ctx, failures, colours.fail);
   paintCombs(ctx, combs, colours);
   for (const [bar, place] of special) paintSpecial(ctx, bar, place, sheet);
   paintTexts(ctx, texts, sheet);
   paintArrows(ctx, sheet);
   paintDeaths(ctx, sheet);
   ctx.restore();
+}
+
+// The colour of a bar that is nothing but filled.
+function plainFill({ state, phase }) {
+  if (state === "failed" || state === "lost") return "fail";
+  if (state === "killed") return "killed";
+  return state === "running" ? `${phase}-run` : state === "gone" ? `${phase}-gone` : phase;
 }
 
 function fillPlaces(ctx, places, colour, radius = ROUND) {
@@ -150,13 +168,12 @@ function paintSpecial(ctx, bar, { x, y, w, h }, sheet) {
     ctx.fill();
   };
   if (bar.state === "failed" || bar.state === "lost") {
-    const seen = Math.max(w, 3); // a failure is seen however short it was
-    ctx.fillStyle = seen < 5 || h < 4 ? colours.fail : hatches[bar.state];
+    const seen = Math.max(w, FAIL_W);
+    ctx.fillStyle = seen < 5 ? colours.fail : hatches[bar.state];
     ctx.fillRect(x, y, seen, h);
     if (w >= 5 && h >= 6) outline(colours.fail, []);
   } else if (bar.state === "gone") {
     fill(colours[`${bar.phase}-gone`]);
-    if (h < 5) return; // a stroke would hide it
     ctx.strokeStyle = colours.fail;
     ctx.lineWidth = 1.2;
     ctx.beginPath();
@@ -182,7 +199,7 @@ function paintSpecial(ctx, bar, { x, y, w, h }, sheet) {
     }
   } else if (bar.state === "killed") fill(colours.killed);
   else fill(colours[bar.state === "running" ? `${bar.phase}-run` : bar.phase]);
-  if (bar.retry && !bar.lost && h >= 5) outline(colours.fail, [], 2);
+  if (bar.retry && !bar.lost) outline(colours.fail, [], 2);
 }
 
 function paintTexts(ctx, texts, { colours, scale }) {

@@ -30,8 +30,10 @@ export class Sheet {
     const { scale, rowHeight } = this;
     const left = Math.max(this.x(bar.begin), scale.left - 4);
     const right = Math.min(this.x(bar.end ?? this.now), scale.right + 4);
-    const gap = rowHeight >= 10 ? Math.min(3, Math.round(rowHeight / 7)) : rowHeight >= 3 ? 0.5 : 0;
-    return { x: left, y: this.y(lane) + gap, w: Math.max(right - left, 1), h: rowHeight - 2 * gap };
+    // Whole pixels: edges between them are blurred, and cost.
+    const gap = rowHeight >= 10 ? Math.min(3, Math.round(rowHeight / 7)) : 0;
+    const h = rowHeight - (gap ? 2 * gap : rowHeight >= 3 ? 1 : 0);
+    return { x: left, y: this.y(lane) + gap, w: Math.max(right - left, 1), h };
   }
 
   /** The bar at a point of the canvas, or the nearest within a few pixels. */

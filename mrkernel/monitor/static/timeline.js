@@ -15,6 +15,7 @@ import { barLines, barSentence, Tip } from "./tip.js";
 const ROW_PX = 24; // of a lane while all fit
 const LOW_PX = 20; // of a lane when they do not
 const MOST_PX = 384; // height of the lanes before they scroll
+const ALL_PX = 512; // and of all at once, of whole pixels each
 const AXIS_PX = 22;
 const LEAST_S = 0.002; // nobody zooms in further
 
@@ -123,7 +124,7 @@ export class Timeline {
     const count = Math.max(this.lanes.length, 1);
     this.scrolls = count > fit;
     show(this.fitButton, this.scrolls);
-    this.rowHeight = !this.scrolls ? ROW_PX : this.fitted ? Math.max(1, Math.min(LOW_PX, MOST_PX / count)) : LOW_PX;
+    this.rowHeight = !this.scrolls ? ROW_PX : this.fitted ? Math.max(1, Math.min(LOW_PX, Math.round(MOST_PX / count))) : LOW_PX;
     let odd = true, leader = null;
     for (const lane of this.lanes) {
       lane.leads = lane.worker !== leader?.worker;
@@ -135,8 +136,8 @@ export class Timeline {
       leader.size += 1;
       lane.odd = odd;
     }
-    this.height = Math.ceil(Math.min(count * this.rowHeight, MOST_PX));
-    const total = `${Math.ceil(count * this.rowHeight)}px`;
+    this.height = Math.min(count * this.rowHeight, this.scrolls && this.fitted ? ALL_PX : MOST_PX);
+    const total = `${count * this.rowHeight}px`;
     if (this.sheetBox.style.height !== total) {
       this.sheetBox.style.height = total;
       this.view.style.height = `${this.height}px`;
@@ -177,7 +178,8 @@ export class Timeline {
 
   sheet() {
     const names = this.lanes.reduce((most, lane) => Math.max(most, lane.name.length), 4);
-    const left = Math.min(18 + names * 6.4, this.width * 0.28, 130);
+    // A clip at half a pixel makes all that is painted within it dear.
+    const left = Math.round(Math.min(18 + names * 6.4, this.width * 0.28, 130));
     const [from, to] = this.range ?? this.wholeRange();
     const { index, lanes, rowHeight, height, width, zero, now, colours, hatches, widths } = this;
     return new Sheet({

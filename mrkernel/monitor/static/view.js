@@ -12,8 +12,8 @@ export { apply, PictureGap } from "./picture.js";
 export { bytesText, countText, secondsText } from "./quantities.js";
 export { barParts, barText, elapsed, etaText, isTroubled, lossesText, ratesText } from "./sentences.js";
 
-const TICK_MS = 100;
-const CALM_MS = 1000; // heartbeats alone are drawn so often
+const BUSY_MS = 1000; // what a cluster's workers say of themselves is drawn so often
+const CALM_MS = 2000; // and while none of them has anything to do
 
 // Whether a cluster's delta says no more than that its workers live.
 function onlyBeats({ set = {}, drop, feed }) {
@@ -47,7 +47,7 @@ class View {
     document.head.addEventListener("load", this.retheme, true);
     this.scheme = matchMedia("(prefers-color-scheme: dark)");
     this.scheme.addEventListener("change", this.retheme);
-    this.timer = setInterval(() => this.tick(), TICK_MS);
+    this.timer = this.beat = 0; // between ticks; 0: nothing goes on
     // The host may attach us only after this call.
     requestAnimationFrame(this.retheme);
   }
@@ -83,8 +83,9 @@ class View {
       for (const key of delta.drop?.bars ?? []) this.changed.add(key);
     }
     this.heard = performance.now();
-    if (this.kind === "cluster" && onlyBeats(delta)) this.later ||= setTimeout(() => this.put(), CALM_MS);
-    else this.put();
+    if (this.kind === "cluster" && onlyBeats(delta)) {
+      this.later ||= setTimeout(() => this.put(), this.picture.busy ? BUSY_MS : CALM_MS);
+    } else this.put();
     return true;
   }
 
@@ -107,10 +108,15 @@ class View {
     }
     this.pane.draw(this.picture, this.changed);
     this.changed = new Set();
+    const beat = typeof this.picture.ended === "number" ? 0 : this.pane.tickMs;
+    if (beat === this.beat) return;
+    clearInterval(this.timer);
+    this.beat = beat;
+    this.timer = beat && setInterval(() => this.tick(), beat);
   }
 
   tick() {
-    if (!this.pane || typeof this.picture.ended === "number" || document.hidden) return;
+    if (document.hidden) return;
     this.pane.tick(this.picture.at + (performance.now() - this.heard) / 1000);
   }
 

@@ -6,10 +6,15 @@ import { bytesText, countText, plural, secondsText } from "./quantities.js";
 import { doneText, endText, HERE, livesText } from "./sentences.js";
 
 const MANY = 12; // more workers than this are shown troubled first
+const CHIPS = 6; // tasks that run here are named, of more than this the rest is counted
+const CHIPS_OF_MANY = 3; // … on one of many cards
+const WAITING = 2; // and those that wait
 const SPARK_W = 60;
 const SPARK_H = 16;
-const RANK = { dead: 0, suspect: 1, barred: 2, alive: 3, retired: 4, unknown: 4 };
-const MOURNED_S = 60; // in a cluster, which goes on, the dead make room for the living
+const RANK = { suspect: 1, barred: 2, alive: 3, retired: 4, unknown: 4, dead: 5 };
+const FRESH = 4; // so many who died last stand first
+const FRESH_S = 60; // and no longer than this: then they make room for the living
+const AGES_S = 2; // nobody reads ages ten times a second; who is silent is told by its state
 
 /** Gaps between heartbeats as a line; one of twice the usual length stands out. */
 class Spark {
@@ -49,6 +54,8 @@ class Card {
     this.full = full;
     this.source = source;
     this.li = make("li", "mrk-worker", null);
+    this.li.mrkWorker = name;
+    this.seen = true; // until it is known better
     const who = make("div", "mrk-who", this.li);
     make("span", "mrk-dot", who, { "aria-hidden": "true" });
     make("b", "", who).textContent = name;
@@ -90,56 +97,64 @@ class Card {
     const note = row.end || !over ? endText(picture, row) : "";
     say(this.note, note);
     show(this.note, note !== "");
-    const more = row.more ? ` · ${countText(row.more)} more wait` : "";
+    mark(this.note, "title", note);
     this.fillChips(row, over ? [] : row.tasks, here && !over);
     const did = [doneText(row)];
     if (row.failed) did.push(`${countText(row.failed)} failed`);
     if (this.full && row.shuffled) did.push(`${bytesText(row.shuffled)} shuffled`);
     if (!this.full && over && row.bytes) did.push(`${bytesText(row.bytes)} read`);
-    say(this.did, did.filter(Boolean).join(" · ") + more);
+    say(this.did, did.filter(Boolean).join(" · "));
     if (!this.full) return;
     this.spark.draw(here ? row.beats : null);
     const gone = !here && row.lost_at !== null && picture.wall;
     const ended = gone ? ` · until ${new Date((picture.wall + row.lost_at) * 1000).toLocaleTimeString()}` : "";
     say(this.place, row.host ? `${row.host} · pid ${row.pid}${ended}` : "");
+    this.drawActions();
+  }
+
+  drawActions() {
+    const here = HERE.includes(this.row.state);
     this.retire.draw(here);
     this.kill.draw(here);
   }
 
-  // One chip a task; a free slot is seen too.
+  // One chip a task, and what would be a wall of them is counted; a free slot is seen too.
   fillChips(row, tasks, here) {
-    const free = here ? Math.max(0, (this.full ? row.slots : 1) - tasks.length) : 0;
-    const count = tasks.length + free;
-    while (this.chips.length > count) this.chips.pop().remove();
-    while (this.chips.length < count) this.chips.push(make("span", "mrk-task", this.now));
-    show(this.now, count > 0);
-    this.chips.forEach((chip, i) => {
-      const task = tasks[i];
-      mark(chip, "data-free", !task);
-      if (!task) {
-        say(chip, this.full ? "free" : "idle");
-        mark(chip, "data-waits", false);
-        mark(chip, "data-again", false);
-        chip.removeAttribute("data-phase");
-        chip.style.removeProperty("--mrk-share");
-        chip.mrkShare = "";
-        chip.title = "";
-        return;
-      }
-      const part = task.part ? ` ${Math.round(task.part * 100)} %` : "";
-      let again = task.attempt > 1 ? ` · attempt ${task.attempt}` : "";
-      if (task.backup) again = " · backup";
-      say(chip, `${task.task}${part}${again}`);
-      mark(chip, "data-phase", /(^| )reduce-\d+$/.test(task.task) ? "reduce" : "map");
-      mark(chip, "data-again", task.attempt > 1 && !task.backup);
-      // A worker is handed its next task before it has a slot for it.
-      const waits = row.slots > 0 && i >= row.slots;
-      mark(chip, "data-waits", waits);
-      const share = `${Math.round((task.part ?? 0) * 100)}%`;
-      if (chip.mrkShare !== share) chip.style.setProperty("--mrk-share", (chip.mrkShare = share));
-      const title = [waits ? "waits here for a free slot" : "", task.input].filter(Boolean).join(": ");
-      if (chip.title !== title) chip.title = title;
-    });
+    const total = tasks.length + (tasks.length ? row.more ?? 0 : 0);
+    const running = Math.min(total, row.slots || total), waiting = total - running;
+    const most = this.brief ? CHIPS_OF_MANY : CHIPS;
+    const named = running > most ? most - 1 : running;
+    const chips = tasks.slice(0, named).map((task) => ({ task }));
+    if (running > named) chips.push({ text: `${countText(running - named)} more`, names: tasks.slice(named, running) });
+    // A worker is handed its next task before it has a slot for it.
+    const next = tasks.slice(running);
+    if (waiting <= WAITING) chips.push(...next.map((task) => ({ task, waits: true })));
+    else chips.push({ text: `${countText(waiting)} wait`, names: next, waits: true });
+    const free = here ? (this.full ? row.slots : 1) - total : 0;
+    if (free > most) chips.push({ text: `${free} free`, free: true });
+    else for (let i = 0; i < free; i += 1) chips.push({ text: this.full ? "free" : "idle", free: true });
+    while (this.chips.length > chips.length) this.chips.pop().remove();
+    while (this.chips.length < chips.length) this.chips.push(make("span", "mrk-task", this.now));
+    show(this.now, chips.length > 0);
+    chips.forEach((chip, i) => this.fillChip(this.chips[i], chip));
+  }
+
+  fillChip(node, { task, text, names = [], waits = false, free = false }) {
+    const part = task?.part ? ` ${Math.round(task.part * 100)} %` : "";
+    let again = task?.attempt > 1 ? ` · attempt ${task.attempt}` : "";
+    if (task?.backup) again = " · backup";
+    const about = `${part}${again}`;
+    say(node, text ?? (this.brief ? task.task : `${task.task}${about}`));
+    mark(node, "data-free", free);
+    mark(node, "data-waits", waits);
+    mark(node, "data-again", task?.attempt > 1 && !task.backup);
+    const first = (task ?? names[0])?.task ?? "";
+    mark(node, "data-phase", /(^| )reduce-\d+$/.test(first) ? "reduce" : "map");
+    const share = `${Math.round((task?.part ?? 0) * 100)}%`;
+    if (node.mrkShare !== share) node.style.setProperty("--mrk-share", (node.mrkShare = share));
+    const what = task ? task.input : names.map((each) => each.task).join(", ");
+    const title = [waits ? "waits here for a free slot" : "", this.brief && task ? `${task.task}${about}` : "", what].filter(Boolean).join(": ");
+    if (node.title !== title) node.title = title;
   }
 
   /** How long ago it was heard of; what is not drawn costs nothing. */
@@ -152,7 +167,10 @@ class Card {
   }
 }
 
-/** The cards of all workers; `full` with everything, for the cluster's view. */
+/**
+ * The cards of all workers; `full` with everything, for the cluster's view. A card out of sight is
+ * drawn when its worker's state changes, and when it comes into sight.
+ */
 export class WorkerCards {
   constructor(parent, source, full = false) {
     Object.assign(this, titled(parent, "mrk-workerbox", "Workers"));
@@ -161,6 +179,14 @@ export class WorkerCards {
     this.list = make("ul", full ? "mrk-workers mrk-full" : "mrk-workers", this.box, { tabindex: "0", "aria-label": "Workers" });
     this.cards = new Map();
     this.told = 0;
+    this.sight = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        const card = this.cards.get(target.mrkWorker);
+        if (!card) continue;
+        card.seen = isIntersecting;
+        if (isIntersecting) this.drawCard(card);
+      }
+    });
   }
 
   draw(picture) {
@@ -168,33 +194,52 @@ export class WorkerCards {
     const { workers } = picture;
     for (const [name, card] of this.cards) {
       if (name in workers) continue;
+      this.sight.unobserve(card.li);
       card.li.remove();
       this.cards.delete(name);
     }
-    for (const [name, row] of Object.entries(workers)) {
+    const names = Object.keys(workers), many = names.length > MANY;
+    mark(this.list, "data-many", many);
+    for (const name of names) {
       let card = this.cards.get(name);
       if (!card) {
         card = new Card(name, this.source, this.full);
         this.cards.set(name, card);
         this.list.append(card.li);
-      }
-      // Deltas leave unchanged rows as the same objects; the end of a job changes what all say.
-      if (card.row === row && card.jobState === picture.state && !this.full) continue;
-      card.jobState = picture.state;
-      card.fill(row, picture);
+        this.sight.observe(card.li);
+      } else if (this.full) card.drawActions();
+      card.brief = many && !this.full;
+      if (card.seen || workers[name].state !== card.row.state) this.drawCard(card);
     }
     say(this.note, livesText(workers));
-    this.sort();
+    this.sort(many);
+    this.tellAges(picture.at, AGES_S / 2);
+  }
+
+  // Deltas leave unchanged rows as the same objects; the end of a job changes what all say.
+  drawCard(card) {
+    const row = this.picture.workers[card.name];
+    if (card.row === row && card.jobState === this.picture.state) return;
+    card.jobState = this.picture.state;
+    card.fill(row, this.picture);
   }
 
   // Few stay where they are; of many the troubled ones come first.
-  sort() {
-    const many = this.cards.size > MANY;
-    mark(this.list, "data-many", many);
+  sort(many) {
     const order = [...this.cards.values()];
-    const { at } = this.picture;
-    const rank = ({ row }) => (this.full && row.state === "dead" && at - row.lost_at > MOURNED_S ? 5 : RANK[row.state]);
-    if (many) order.sort((a, b) => rank(a) - rank(b));
+    if (many) {
+      const rows = this.picture.workers, { at } = this.picture;
+      const died = (card) => (rows[card.name].state === "dead" ? rows[card.name].lost_at : -Infinity);
+      const dead = order.filter((card) => died(card) > -Infinity).sort((a, b) => died(b) - died(a));
+      const fresh = new Set(dead.slice(0, FRESH).filter((card) => at - died(card) <= FRESH_S));
+      for (const card of order) {
+        const rank = fresh.has(card) ? 0 : RANK[rows[card.name].state];
+        // Taken out first, so that those between its places stay where they are.
+        if (rank !== card.rank) card.li.remove();
+        card.rank = rank;
+      }
+      order.sort((a, b) => a.rank - b.rank || (died(b) - died(a) || 0));
+    }
     const key = order.map((card) => card.name).join();
     if (key === this.order) return;
     this.order = key;
@@ -204,10 +249,18 @@ export class WorkerCards {
   }
 
   tick(now) {
-    // Nobody reads ages ten times a second; who is silent is told by its state.
-    if (!this.picture || Math.abs(now - this.told) < 1.95) return;
+    if (this.picture) this.tellAges(now, AGES_S * 1.25);
+  }
+
+  // Where there is something to be drawn at all, they are drawn with it.
+  tellAges(now, after) {
+    if (Math.abs(now - this.told) < after) return;
     this.told = now;
     const over = this.picture.ended !== null && this.picture.ended !== undefined;
-    for (const card of this.cards.values()) card.tick(now, over);
+    for (const card of this.cards.values()) if (card.seen) card.tick(now, over);
+  }
+
+  close() {
+    this.sight.disconnect();
   }
 }
