@@ -25,8 +25,8 @@ PROMISED = {
     "submit",
 }
 
-#: Best of several processes, so that a busy machine does not count.
-IMPORT_LIMIT_S = 0.030
+#: Modules that ``import mrkernel`` may import, those of the standard library included.
+IMPORT_LIMIT = 60
 
 COSTLY = {"IPython", "anywidget", "asyncio", "cloudpickle", "fsspec", "ipykernel", "ipywidgets"}
 COSTLY |= {"numpy", "pandas", "psutil", "pyarrow", "rich", "tornado", "multiprocessing"}
@@ -83,8 +83,9 @@ def test_import_loads_nothing_costly() -> None:
 
 
 def test_import_is_quick() -> None:
-    code = "from time import perf_counter as t; a = t(); import mrkernel; print(t() - a)"
-    assert min(float(fresh(code)) for _ in range(5)) < IMPORT_LIMIT_S
+    # In modules, 38 today in 20 ms: a busy machine does not make them more.
+    code = "import sys; bare = len(sys.modules); import mrkernel; print(len(sys.modules) - bare)"
+    assert int(fresh(code)) < IMPORT_LIMIT
 
 
 def test_the_module_submit_does_not_hide_the_function() -> None:
