@@ -124,6 +124,8 @@ def users_traceback(error: BaseException) -> TracebackType | None:
 
 def _why_not(functions: Functions, failure: Failure) -> str:
     """Say why something cannot be done again, and what to do instead; "" if it can."""
+    if "to see it again: " in failure.hint:
+        return f"the {failure.role} is a program; {failure.hint}"
     if failure.kind in ("crash", "timeout"):
         ended = "crashed" if failure.kind == "crash" else "did not come back"
         at = f" at {failure.where}" if failure.where else ""

@@ -469,6 +469,11 @@ def _builtin_hint(name: str, error: BaseException) -> str:
             "table.drop_null(); frame.dropna())"
         )
     if isinstance(error, TypeError) and name in ("sum", "mean", "stats"):
+        if "'bytes'" in str(error):  # what a program writes, which cannot do otherwise
+            return (
+                f"{name} needs numbers, and the values are bytes, as programs write them: give a "
+                "reducer that says sum(map(int, values)) or the like"
+            )
         return f"{name} needs numbers: let the mapper yield int(x) or float(x) as the value"
     if isinstance(error, TypeError) and name == "set":
         return "a set holds only hashable values: let the mapper yield tuples, or write list"

@@ -66,9 +66,9 @@ class Budget:
     def dropped(self, job: Job) -> str:
         """A result is deleted: remember, and say, why."""
         said = (
-            f"the result of {job.id} ({bytes_text(job.result_bytes)}) was deleted: nobody held "
-            f"it, and all results together took more than {bytes_text(self._limit)} "
-            "(`mrkernel manager --keep`); run it again"
+            f"the result of {job.id} ({bytes_text(job.result_bytes)}) was deleted with all that "
+            "its tasks printed: nobody held it, and all results together took more than "
+            f"{bytes_text(self._limit)} (`mrkernel manager --keep`); run it again"
         )
         self.forgotten(job.id, said)
         return said

@@ -248,6 +248,9 @@ def test_values_that_cannot_be_compared(place: Any) -> None:
     assert matches(r"--sort-values raised TypeError.*\(group 0\): values of one group must", said)
     said = refused(place, TaskFailedError, lambda r: pairs, [1], "sum")
     assert matches(r"group 0\): sum needs numbers: let the mapper yield int", said)
+    for name in ("sum", "mean", "stats"):
+        said = refused(place, TaskFailedError, lambda r: [(0, b"1")], [1], name)
+        assert matches(rf"group 0\): {name} needs numbers, and the values are bytes, as pro", said)
 
 
 class Fragile:

@@ -253,6 +253,10 @@ NO = {"kind": "user", "sentence": "what it said", "role": "mapper"}
             Failure(**NO),
             "was not kept, because it is too large or cannot be sent: run the job with",
         ),
+        (
+            Failure(**NO, hint="to see it again: ./map.sh < a.txt"),
+            r"^the mapper is a program; to see it again: \./map.sh <",
+        ),
         (Failure(**{**NO, "role": "reducer"}, evidence=b"x"), "the reducer is the built-in sum"),
         (
             Failure(**NO, evidence=evidence_of(("a", 0), 1), where="a[0]"),
