@@ -207,11 +207,11 @@ class OutputWriter:
 
 
 def _unwritable(target: Path, error: OSError) -> JobSpecError:
-    return JobSpecError(f"{target} cannot be written ({error.strerror}): choose another --output")
+    return JobSpecError(f"{target} cannot be written ({error.strerror}): choose another output")
 
 
 def _appeared(target: Path) -> OutputExistsError:
-    return OutputExistsError(f"{target} appeared while the job ran: choose another --output")
+    return OutputExistsError(f"{target} appeared while the job ran: choose another output")
 
 
 def _sync_directory(path: Path) -> None:

@@ -73,39 +73,39 @@ class Output:
                 what = "no plain file"
             raise OutputExistsError(
                 f"{path} exists and is {what}, and a path ending in {path.suffix} is written as "
-                "one file: choose another --output"
+                "one file: choose another output"
             )
         if not self.overwrite:
             raise OutputExistsError(
-                f"{path} exists already: pass --overwrite to replace it, or choose another --output"
+                f"{path} exists already: pass --overwrite to replace it, or choose another output"
             )
 
     def _check_directory(self) -> None:
         target = self.path
         if target.is_symlink() or not target.is_dir():
-            raise OutputExistsError(f"{target} exists and is no directory: choose another --output")
+            raise OutputExistsError(f"{target} exists and is no directory: choose another output")
         try:
             names = {entry.name for entry in os.scandir(target)}
         except OSError as error:
             raise OutputExistsError(
-                f"{target} exists and cannot be read ({error.strerror}): choose another --output"
+                f"{target} exists and cannot be read ({error.strerror}): choose another output"
             ) from error
         manifest = _manifest(target)
         if not self.overwrite:
             ours = "pass --overwrite to replace it, or " if manifest or not names else ""
-            raise OutputExistsError(f"{target} exists already: {ours}choose another --output")
+            raise OutputExistsError(f"{target} exists already: {ours}choose another output")
         if not names:
             return
         if manifest is None:
             raise OutputExistsError(
                 f"{target} was not written by mrkernel (no manifest in {MANIFEST}), so --overwrite "
-                "leaves it alone: remove it yourself or choose another --output"
+                "leaves it alone: remove it yourself or choose another output"
             )
         strangers = names - {MANIFEST} - {part.name for part in manifest.parts}
         if strangers:
             raise OutputExistsError(
                 f"{target} also holds {min(strangers)}, which mrkernel did not write, so "
-                "--overwrite leaves it alone: move that away or choose another --output"
+                "--overwrite leaves it alone: move that away or choose another output"
             )
 
 

@@ -98,14 +98,14 @@ def check_free(
     place.fs.invalidate_cache()
     if single:
         if place.fs.isdir(place.root):
-            raise OutputExistsError(f"{url} exists and is a directory: choose another --output")
+            raise OutputExistsError(f"{url} exists and is a directory: choose another output")
         if place.fs.exists(place.root) and not overwrite:
             raise OutputExistsError(
-                f"{url} exists already: pass --overwrite to replace it, or choose another --output"
+                f"{url} exists already: pass --overwrite to replace it, or choose another output"
             )
         return set()
     if place.fs.isfile(place.root):
-        raise OutputExistsError(f"{url} exists and is no directory: choose another --output")
+        raise OutputExistsError(f"{url} exists and is no directory: choose another output")
     names = place.files().keys() - set(own)
     manifest = place.manifest() if MANIFEST in names else None
     listed = {part.name for part in manifest.parts} if manifest is not None else set()
@@ -119,11 +119,11 @@ def check_free(
     if strangers:
         raise OutputExistsError(
             f"{url} also holds {min(strangers)}, which mrkernel did not write, so nothing there is "
-            "replaced: move that away or choose another --output"
+            "replaced: move that away or choose another output"
         )
     if manifest is not None and not overwrite:
         raise OutputExistsError(
-            f"{url} exists already: pass --overwrite to replace it, or choose another --output"
+            f"{url} exists already: pass --overwrite to replace it, or choose another output"
         )
     # What others begin at this moment stays, unless somebody says that it may go.
     return names - {MANIFEST} if overwrite else set()

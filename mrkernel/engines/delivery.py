@@ -89,7 +89,7 @@ def _written(result: JobResult, output: Output) -> list[Any]:
     except OSError as error:
         raise JobError(
             f"{output.place} cannot be written ({error.strerror or error}): make room there or "
-            "choose another --output, and run the job again"
+            "choose another output, and run the job again"
         ) from error
     except Exception as error:
         raise JobError(
