@@ -55,14 +55,16 @@ def kill_server_of(cluster: LocalCluster, runner: int, number: int = signal.SIGK
     """Signal the worker server that a runner belongs to; return the worker's name."""
     worker = worker_of(cluster, runner)
     os.kill(cluster.workers()[worker]["pid"], number)
-    eventually(lambda: cluster.workers()[worker]["state"] == "dead", f"death of {worker}", 2)
+    eventually(lambda: cluster.workers()[worker]["state"] == "dead", f"death of {worker}")
     return worker
 
 
 def replaced(cluster: LocalCluster, worker: str) -> bool:
-    cluster.wait_for_workers(2, timeout=10)
-    living = [name for name, row in cluster.workers().items() if row["state"] == "alive"]
-    return len(living) == 2 and worker not in living
+    def two_others() -> bool:
+        living = [name for name, row in cluster.workers().items() if row["state"] == "alive"]
+        return len(living) == 2 and worker not in living
+
+    return eventually(two_others, f"worker in the place of {worker}", 10)
 
 
 @pytest.mark.fault(1)
