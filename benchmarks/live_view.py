@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -107,10 +107,11 @@ def measure(plan: Plan) -> Iterator[Row]:
         goal=f"<= {MOST_BYTES / 1e3:.0f} kB/s",
         met=fullest <= MOST_BYTES if plan.judged else None,
     )
-    with _page() as page:
-        if page is None:
+    with _pages() as new_page:
+        if new_page is None:
             yield Row("… a frame in Chromium", "left out: needs Playwright and Chromium")
             return
+        page = new_page()
         for lanes, button in (("lanes that scroll", ""), ("all lanes at once", "All lanes")):
             times = _frames(page, [payload for _, payload in payloads], button)
             slow = percentile(times, 99)
@@ -127,6 +128,8 @@ def measure(plan: Plan) -> Iterator[Row]:
             ("of a cluster of 4 that has nothing to do", *_idle(4)),
             ("of a cluster of 100 that has nothing to do", *_idle(100)),
         ):
+            page.close()
+            page = new_page()  # what was drawn before is not this view's to clear away
             share = _at_rest(page, payload, deltas)
             yield Row(
                 f"an open view {name}: its page's main thread",
@@ -174,13 +177,12 @@ def _idle(workers: int) -> tuple[Json, list[Json]]:
 
 
 @contextmanager
-def _page() -> Iterator[Any]:
-    """A page that can draw views; None where there is no browser."""
+def _pages() -> Iterator[Callable[[], Any] | None]:
+    """Opens pages that can draw views; None where there is no browser."""
     with chromium.started() as browser:
         if browser is None:
             yield None
             return
-        page = browser.new_page(viewport={"width": 1152, "height": 1000})
 
         def answer(route: Any) -> None:
             name = route.request.url.rsplit("/", 1)[-1]
@@ -189,10 +191,14 @@ def _page() -> Iterator[Any]:
             else:
                 route.fulfill(content_type="text/html", body=_PAGE)
 
-        page.route("http://view.test/**", answer)
-        page.goto("http://view.test/")
-        page.wait_for_function("window.ready")
-        yield page
+        def new_page() -> Any:
+            page = browser.new_page(viewport={"width": 1152, "height": 1000})
+            page.route("http://view.test/**", answer)
+            page.goto("http://view.test/")
+            page.wait_for_function("window.ready")
+            return page
+
+        yield new_page
 
 
 def _frames(page: Any, payloads: Sequence[Json], button: str) -> list[float]:
@@ -224,7 +230,7 @@ def _at_rest(page: Any, payload: Json, deltas: Sequence[Json]) -> float:
     if toggle.count():
         toggle.click()
     page.evaluate("(p) => { window.waiting = p; }", deltas)
-    page.wait_for_timeout(500)
+    page.wait_for_timeout(1000)
     before = spent()
     page.evaluate(
         "() => { const go = setInterval(() => waiting.length ? hear(waiting.shift())"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import difflib
+import errno
 import gc
 import importlib
 import os
@@ -98,11 +99,11 @@ def program(arguments: Sequence[str] | None = None) -> NoReturn:
     gc.set_threshold(GARBAGE_AFTER)
     status = main(arguments)
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:  # nobody reads it any more
-            status = status or FAILED
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        status = status or _not_printed(error)
     os._exit(status)
 
 
@@ -130,11 +131,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MRKernelError as error:
         _complain(str(error))
         return FAILED
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does: nothing more to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        return _not_printed(error)
     return status
+
+
+def _not_printed(error: OSError) -> int:
+    """Say nothing to a reader that went away, as `head` does, and tell of a full disk."""
+    if error.errno != errno.EPIPE:
+        _complain(f"what was to be printed is lost: {error.strerror}")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def _begin_log(namespace: argparse.Namespace) -> None:

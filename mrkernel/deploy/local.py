@@ -205,7 +205,8 @@ def is_inside(on: str | None) -> bool:
 def begin_inside() -> None:
     """Start the processes of the cluster inside this session before they are asked for.
 
-    They take longer than anything else before a first job, which can be got ready meanwhile.
+    They take longer than anything else before a first job, which can be got ready meanwhile. Where
+    nothing comes of it they end with this program.
     """
     global _begun
     if _begun is None:

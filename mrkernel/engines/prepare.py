@@ -95,8 +95,8 @@ def prepare(
         mapper: function or class, or a command.
         inputs: paths, globs, directories, URLs, and in-memory things, each one input.
         reducer: function, class, name of a built-in, or "none" for a map-only job.
-        choose: gives the engine to run on. Called after the checks that need none, so that a
-            slip starts no cluster; one that is starting does so while inputs are read here.
+        choose: gives the engine to run on. Called after the checks that need none; a cluster that
+            is starting does so while inputs are read here.
         names: what the user calls each in-memory input, for messages.
         cwd: where relative paths begin, and beside which modules of the user's lie.
         label: where the functions came from, for the view's header.

@@ -156,7 +156,7 @@ def _image(picture: Json) -> str:
         address = "data:image/svg+xml," + quote(svg.replace('"', "'"), _SAFE)
         if svg and len(address) <= _IMAGE_LIMIT:
             name = escape(f"Timeline of {picture['name']}")
-            size = "width:100%;min-width:640px;max-width:1100px"
+            size = "width:100%;min-width:640px;max-width:1000px"
             image = f'<img src="{address}" alt="{name}" style="{size}">'
             return f'<div style="overflow-x:auto">{image}</div>'
         limit = limit * 3 // 4

@@ -21,7 +21,7 @@ from mrkernel.monitor.text import summary_line
 #: Bytes of a saved notebook that the timeline may take.
 LIMIT = 12_000
 
-_WIDTH = 900
+_WIDTH = 720
 _RIGHT = 14
 _HUES = {"map": "#4a7fd6", "reduce": "#1a8a70"}
 _FAIL = "#d9483d"
@@ -124,15 +124,12 @@ class _Drawing:
     def svg(self) -> str:
         """All of it."""
         shapes, texts, marks = self._shapes()
-        parts = [self._head(), self._axis(), self._labels()]
-        used: list[tuple[str, str]] = []
-        for kind, style in _KINDS.items():
-            for phase, hue in _HUES.items():
-                path = shapes.get((kind, phase))
-                if path:
-                    used.append((kind, phase))
-                    filled = style.format(hue=hue, id=self._id)
-                    parts.append(f'<path {filled} d="{"".join(path)}"/>')
+        used = [(kind, phase) for kind in _KINDS for phase in _HUES if (kind, phase) in shapes]
+        legend, high = self._legend(used)
+        parts = [self._head(high), self._axis(), self._labels()]
+        for kind, phase in used:
+            filled = _KINDS[kind].format(hue=_HUES[phase], id=self._id)
+            parts.append(f'<path {filled} d="{"".join(shapes[kind, phase])}"/>')
         if texts:
             parts.append(f'<g fill="#fff" font-size="10">{"".join(texts)}</g>')
         parts.append(self._arrow_lines())
@@ -140,7 +137,7 @@ class _Drawing:
             crosses = "".join(marks)
             parts.append(f'<path fill="none" stroke="{_FAIL}" stroke-width="2" d="{crosses}"/>')
         parts.append(self._titles())
-        parts.append(self._legend(used))
+        parts.append(legend)
         return "".join(parts) + "</svg>"
 
     # --- places -----------------------------------------------------------------------------------
@@ -167,7 +164,7 @@ class _Drawing:
 
     # --- parts ------------------------------------------------------------------------------------
 
-    def _head(self) -> str:
+    def _head(self, high: int) -> str:
         picture = self._picture
         title = f"Timeline of {picture['name']}: {summary_line(picture)}"
         told = [line["text"] for line in picture["feed"] if line["level"] != "info"][-6:]
@@ -176,7 +173,6 @@ class _Drawing:
         text = f"{plural(tasks, 'attempt')} in {plural(lanes, 'lane')}."
         if told:
             text += " " + ". ".join(_cut(one, 160) for one in told) + "."
-        high = self._bottom + 40
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" viewBox="0 0 {_WIDTH} {high}" '
             f'role="img" aria-labelledby="{self._id}-t {self._id}-d" font-size="11" '
@@ -215,15 +211,7 @@ class _Drawing:
             sign = "✗ " if lane.dead else ""
             text = f'<text x="2" y="{y}">{sign}{_text(lane.name)}</text>'
             (dead if lane.dead else alive).append(text)
-        more = ""
-        rest = [plural(self._hidden, "more lane")] if self._hidden else []
-        rest += [plural(self._untold, "earlier arrow")] if self._untold else []
-        if rest:
-            more = (
-                f'<text x="{_WIDTH - _RIGHT}" y="{self._bottom + 32}" text-anchor="end">'
-                f"and {', '.join(rest)}</text>"
-            )
-        parts = [f'<g fill="{_GREY}" font-size="{size}">{"".join(alive)}{more}</g>']
+        parts = [f'<g fill="{_GREY}" font-size="{size}">{"".join(alive)}</g>']
         if dead:
             parts.append(f'<g fill="{_FAIL}" font-size="{size}">{"".join(dead)}</g>')
         return "".join(parts)
@@ -245,7 +233,8 @@ class _Drawing:
                     marks[f"M{x - r} {y - r}l{2 * r} {2 * r}m0-{2 * r}l-{2 * r} {2 * r}"] = None
                 name = bar.task if bar.tasks == 1 else f"×{bar.tasks}"
                 room = len(name) * 6 + 6
-                if wide >= room and bar.state == "done" and len(texts) < self._detail.names:
+                dark = self._kind(bar) in ("done", "again")  # white can be read on it
+                if wide >= room and dark and len(texts) < self._detail.names:
                     texts.append(f'<text x="{begin + 4}" y="{top + high - 5}">{_text(name)}</text>')
         return shapes, texts if self._pitch > 12 else [], list(marks)
 
@@ -311,18 +300,27 @@ class _Drawing:
             )
         return f'<g fill-opacity="0">{"".join(boxes)}</g>' if boxes else ""
 
-    def _legend(self, used: list[tuple[str, str]]) -> str:
-        x, y = self._left, self._bottom + 22
+    def _legend(self, used: list[tuple[str, str]]) -> tuple[str, int]:
+        """The legend, in as many rows as it takes, what is not drawn, and the height with them."""
+        x, y = 10, self._bottom + 22
         words: dict[str, str] = {}
         for kind, phase in used:
             word = phase if kind == "done" else _MEANINGS[kind]
             words.setdefault(word, _KINDS[kind].format(hue=_HUES[phase], id=self._id))
         parts = []
         for word, style in words.items():
+            room = 34 + ceil(len(word) * 6.2)
+            if x + room > _WIDTH:
+                x, y = 10, y + 16
             parts.append(f'<path {style} d="M{x} {y}h14v10h-14z"/>')
             parts.append(f'<text x="{x + 19}" y="{y + 9}">{word}</text>')
-            x += 34 + ceil(len(word) * 6.2)
-        return f'<g fill="{_GREY}">{"".join(parts)}</g>'
+            x += room
+        rest = [plural(self._hidden, "more lane")] if self._hidden else []
+        rest += [plural(self._untold, "earlier arrow")] if self._untold else []
+        if rest:
+            y += 16
+            parts.append(f'<text x="10" y="{y + 9}">and {", ".join(rest)}</text>')
+        return f'<g fill="{_GREY}">{"".join(parts)}</g>', y + 18
 
 
 def _tick(seconds: float) -> float:

@@ -119,6 +119,44 @@ def test_a_cluster_that_cannot_start_says_so(
     assert "NotADirectoryError" in capfd.readouterr().err
 
 
+def test_what_was_begun_is_taken_over_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    class Begun:
+        def __init__(
+            self, slots: list[int], *, embedded: bool, beat_s: float | None = None
+        ) -> None:
+            made.append(self)
+
+    monkeypatch.setattr(local, "SupervisorProcess", Begun)
+    monkeypatch.setattr(local, "_begun", None)
+    local.begin_inside()
+    local.begin_inside()
+    usual = local.shares_of_cores(None)
+    assert len(made) == 1
+    assert local.start_supervisor(usual, embedded=False, beat_s=None) is made[1]
+    assert local.start_supervisor([*usual, 1], embedded=True, beat_s=None) is made[2]
+    assert local.start_supervisor(usual, embedded=True, beat_s=None) is made[0]
+    assert local.start_supervisor(usual, embedded=True, beat_s=None) is made[3]
+
+
+def test_a_cluster_is_begun_only_where_no_other_would_be_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    managers: list[object] = []
+    monkeypatch.setattr(local, "running_managers", lambda: managers)
+    monkeypatch.delenv("MRKERNEL_ADDRESS", raising=False)
+    assert local.is_inside(None)
+    assert local.is_inside("local")
+    assert not local.is_inside("inline")
+    managers.append(object())
+    assert not local.is_inside(None)
+    managers.append(object())  # nobody could choose between two
+    assert local.is_inside(None)
+    monkeypatch.setenv("MRKERNEL_ADDRESS", "host:1")
+    assert not local.is_inside(None)
+
+
 def test_it_is_killed_when_it_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "STOP_S", 0.05)
     monkeypatch.setattr(sys, "executable", "/bin/sleep")

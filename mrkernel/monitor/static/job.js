@@ -12,6 +12,7 @@ import { elapsed, etaText, HERE, isTroubled, lossesText, ratesText, SIGNS } from
 import { Timeline } from "./timeline.js";
 import { WorkerCards } from "./workers.js";
 
+const RANKS_S = 0.4; // nobody reads numbers that change more often
 const UNKNOWN_S = 10; // a job that runs so long without a known end says so
 
 export class JobPane {
@@ -21,6 +22,7 @@ export class JobPane {
     this.source = source;
     this.choice = null; // what the reader asked for: true open, false closed; null: as the job goes
     this.changed = new Set(); // keys of bars not drawn yet, null: all
+    this.ranked = -Infinity; // when its ranks were drawn
     this.next = 0; // the frame that draws what stands around the timeline
     const id = freshId();
     this.card = make("section", "mrk-card", root, { role: "region" });
@@ -117,8 +119,11 @@ export class JobPane {
     this.workers.draw(picture);
     this.tables.draw();
     this.feed.draw(picture);
-    this.top.draw(picture);
-    this.parts.draw(picture);
+    if (picture.ended !== null || Math.abs(picture.at - this.ranked) >= RANKS_S) {
+      this.ranked = picture.at;
+      this.top.draw(picture);
+      this.parts.draw(picture);
+    }
     say(this.from, picture.functions);
     this.page.draw();
   }

@@ -55,7 +55,7 @@ class Card {
     this.source = source;
     this.li = make("li", "mrk-worker", null);
     this.li.mrkWorker = name;
-    this.seen = true; // until it is known better
+    this.li.mrkSeen = true; // until it is known better
     const who = make("div", "mrk-who", this.li);
     make("span", "mrk-dot", who, { "aria-hidden": "true" });
     make("b", "", who).textContent = name;
@@ -182,9 +182,8 @@ export class WorkerCards {
     this.sight = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) {
         const card = this.cards.get(target.mrkWorker);
-        if (!card) continue;
-        card.seen = isIntersecting;
-        if (isIntersecting) this.drawCard(card);
+        target.mrkSeen = isIntersecting;
+        if (card && isIntersecting) this.drawCard(card);
       }
     });
   }
@@ -209,7 +208,7 @@ export class WorkerCards {
         this.sight.observe(card.li);
       } else if (this.full) card.drawActions();
       card.brief = many && !this.full;
-      if (card.seen || workers[name].state !== card.row.state) this.drawCard(card);
+      if (card.li.mrkSeen || workers[name].state !== card.row.state) this.drawCard(card);
     }
     say(this.note, livesText(workers));
     this.sort(many);
@@ -257,7 +256,7 @@ export class WorkerCards {
     if (Math.abs(now - this.told) < after) return;
     this.told = now;
     const over = this.picture.ended !== null && this.picture.ended !== undefined;
-    for (const card of this.cards.values()) if (card.seen) card.tick(now, over);
+    for (const card of this.cards.values()) if (card.li.mrkSeen) card.tick(now, over);
   }
 
   close() {
