@@ -92,8 +92,12 @@ def find_shares(directory: Path, partition: int) -> dict[RunId, tuple[Read, RunI
     found: dict[RunId, tuple[Read, RunIndex]] = {}
     nothing = (RunIndex().partition(0),) * partition
     for path in share_files(directory, partition):
+        try:
+            table = _read_table(path)
+        except FileNotFoundError:  # its job has ended meanwhile
+            continue
         read = file_read(path)
-        for run, index in _read_table(path):
+        for run, index in table:
             found[run] = read, msgspec.structs.replace(index, partitions=nothing + index.partitions)
     return found
 

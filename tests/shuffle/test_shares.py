@@ -322,6 +322,13 @@ def some_sources(count: int) -> list[RunSource]:
     return [RunSource(WorkerId(f"w{n}"), f"h{n}", "", "127.0.0.1", 1, ()) for n in range(count)]
 
 
+def test_a_file_that_goes_while_one_looks_is_not_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mrkernel.shuffle.shares.share_files", lambda *_: [tmp_path / "gone.run"])
+    assert find_shares(tmp_path, 0) == {}
+
+
 def test_a_few_workers_at_once() -> None:
     lock, now, most, seen = threading.Lock(), 0, 0, set()
     together = threading.Barrier(AT_ONCE)
