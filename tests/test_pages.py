@@ -89,5 +89,6 @@ def test_each_notebook_and_example_has_its_line(page: Path) -> None:
         theirs = EXAMPLES.read_text("utf-8")
         assert [c for c in commands if " ".join(c.split()) not in theirs] == []
     elif page == EXAMPLES:
-        scripts = {*page.parent.glob("*.py"), *(p for p in page.parent.iterdir() if p.is_dir())}
+        folders = (p for p in page.parent.iterdir() if p.is_dir() and p.name != "__pycache__")
+        scripts = {*page.parent.glob("*.py"), *folders}
         assert [path.name for path in scripts if f"examples/{path.name}" not in text] == []
