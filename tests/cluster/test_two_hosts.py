@@ -273,14 +273,14 @@ def test_a_host_that_serves_nothing_more_is_noticed_by_its_readers(
     gate.wait_for("last")
     total = hosts.client.look(job.id)["map"]["total"]  # type: ignore[union-attr]
     eventually(lambda: hosts.client.look(job.id)["map"]["done"] == total - 1, "other maps")  # type: ignore[union-attr]
-
-    def kept() -> list[Path]:
-        return sorted(hosts.folder.glob(f"*/{job.id}/map-*.run"))
-
-    # Of a map with a backup there are two for a moment.
-    runs = eventually(lambda: len(found := kept()) == total - 1 and found, "run of each")
-    runs[0].unlink()
-    runs[1].write_bytes(bytes(runs[1].stat().st_size))
+    runs: dict[str, list[Path]] = {}
+    for path in hosts.folder.glob(f"*/{job.id}/map-*.run"):
+        runs.setdefault(path.name.partition(".")[0], []).append(path)
+    assert len(runs) == total - 1
+    # Of a map that had a backup there may be two.
+    one, other, *_ = (paths[0] for _, paths in sorted(runs.items()) if len(paths) == 1)
+    one.unlink()
+    other.write_bytes(bytes(other.stat().st_size))
     gate.open()
     assert job.result(20).to_dict() == EXPECTED + Counter(["last"])
     # Where one file is gone all are taken for gone; of what others have fetched none is needed.
@@ -296,8 +296,9 @@ def test_shuffling_starts_while_maps_run(hosts: Hosts, gate: Gate) -> None:
         folders = hosts.folder.glob(f"*/{job.id}")
         return sum(len(find_shares(folder, p)) for folder in folders for p in range(3))
 
-    # Each run has something for the two partitions that other hosts will reduce.
-    eventually(lambda: shares() == 2 * (total - 1), "shares")
+    # Each run has something for the two partitions that other hosts will reduce. What cannot be
+    # fetched ahead is left to the reduces.
+    eventually(lambda: total - 1 <= shares() <= 2 * (total - 1), "shares")
     gate.open()
     assert job.result(20).to_dict() == EXPECTED + Counter(["last"])
     assert hosts.client.look(job.id)["redone"] == 0  # type: ignore[union-attr]
