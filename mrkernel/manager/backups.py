@@ -130,6 +130,14 @@ class Backups:
             if needs:
                 late.append((needs, one))
         late.sort(key=lambda pair: -pair[0])
+        # What only waits behind a long task is soon done elsewhere, and the long one is not: it has
+        # its turn when nothing waits there any more.
+        blocking = {one.worker.id for one in found if not one.running.begun}
+        late = [
+            (needs, one)
+            for needs, one in late
+            if not one.running.begun or one.worker.id not in blocking
+        ]
         for _, one in late:
             if one.worker.pace <= SLOW:
                 if most <= 0:

@@ -188,7 +188,7 @@ def test_a_backup_that_is_left_alone_and_hangs_gets_one_too(desk: Desk) -> None:
     assert backups(desk) == [("w2", "map-0"), ("w3", "map-0")]
 
 
-def test_one_that_waits_behind_a_straggler_gets_one(desk: Desk) -> None:
+def one_behind_another(desk: Desk) -> list[str]:
     """Short tasks are sent ahead: one of them stands behind one that never ends."""
     two_workers(desk)
     desk.submit(maps=8, reduces=1)
@@ -199,6 +199,18 @@ def test_one_that_waits_behind_a_straggler_gets_one(desk: Desk) -> None:
         desk.finish("w2", desk.running()["w2"][0], seconds=0.1)
     behind = desk.running()["w1"]
     assert len(behind) == 2, "nothing was sent ahead"
+    return list(behind)
+
+
+def test_one_that_waits_behind_a_straggler_comes_first(desk: Desk) -> None:
+    """Else both slots may be taken by a long task, and a short one waits for it."""
+    _, waits = one_behind_another(desk)
+    desk.wait(2.0)
+    assert backups(desk) == [("w2", waits)]
+
+
+def test_one_that_waits_behind_a_straggler_gets_one(desk: Desk) -> None:
+    behind = one_behind_another(desk)
     desk.join()
     desk.wait(2.0)
     assert {task for _, task in backups(desk)} == set(behind)
