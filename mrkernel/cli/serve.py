@@ -273,7 +273,8 @@ def run_worker(arguments: argparse.Namespace) -> int:
         os.execv(sys.executable, [sys.executable, "-m", "mrkernel.worker", *_again(arguments)])
     if arguments.port:
         _listen(arguments.host, arguments.port).close()  # one clear sentence if it is taken
-    from mrkernel.worker.server import WorkerConfig, main
+    from mrkernel.worker.config import WorkerConfig
+    from mrkernel.worker.server import main
 
     sweep()
     directory = make_worker_directory()

@@ -367,7 +367,7 @@ def _manager_main(cluster: _Cluster) -> int:
 
 
 def _worker_main(cluster: _Cluster, slots: int) -> int:
-    from mrkernel.worker.server import WorkerConfig
+    from mrkernel.worker.config import WorkerConfig
     from mrkernel.worker.server import main as worker_main
 
     address = cluster.listener.getsockname()

@@ -12,7 +12,8 @@ from mrkernel.data.host import host_id
 from mrkernel.data.outputs import Output
 from mrkernel.engines.result import JobResult, ResultPart
 from mrkernel.errors import ClusterError, CorruptRunError, JobError, JobSpecError, MRKernelError
-from mrkernel.protocol.messages import Ended, PartPlace
+from mrkernel.protocol.client_messages import Ended
+from mrkernel.protocol.worker_messages import PartPlace
 from mrkernel.shuffle.run import (
     Read,
     RunIndex,

@@ -32,17 +32,15 @@ from mrkernel.manager.state import ManagerState
 from mrkernel.manager.workers import Home
 from mrkernel.monitor.broker import Broker
 from mrkernel.monitor.live import LivePicture
-from mrkernel.protocol.messages import (
-    Ended,
+from mrkernel.protocol.client_messages import Ended, Refused, Submit
+from mrkernel.protocol.worker_messages import (
     Failed,
     FetchFailed,
     Finished,
     JobInfo,
-    Refused,
     Register,
     RunSource,
     Start,
-    Submit,
 )
 from mrkernel.shuffle.run import Read, RunIndex, file_read, read_index, run_name
 from mrkernel.worker.attempt import JobContext, run_attempt

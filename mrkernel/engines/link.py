@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from mrkernel.errors import ClusterError, MRKernelError, ProtocolError
+from mrkernel.protocol.client_messages import ToClient, Welcome
 from mrkernel.protocol.framing import CONTROL
-from mrkernel.protocol.messages import Message, MessageDecoder, ToClient, Welcome
+from mrkernel.protocol.messages import Message, MessageDecoder
 from mrkernel.security.token import ConnectionFile
 from mrkernel.shuffle.transfer import FrameSocket
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from mrkernel.monitor.live import LivePicture
 from mrkernel.monitor.picture import PictureGap
-from mrkernel.protocol.messages import Message, Watch
+from mrkernel.protocol.client_messages import Watch
+from mrkernel.protocol.messages import Message
 
 CLUSTER = "cluster"
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from mrkernel.engines.link import Link
 from mrkernel.errors import JobSpecError, ManagerUnreachableError, MRKernelError
-from mrkernel.protocol.messages import Message, Refused
+from mrkernel.protocol.client_messages import Refused
+from mrkernel.protocol.messages import Message
 
 #: Seconds a manager that is there gets to answer a question.
 ANSWER_S = 30.0

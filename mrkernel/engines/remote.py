@@ -34,8 +34,7 @@ from mrkernel.errors import (
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.monitor.live import LivePicture
 from mrkernel.monitor.workers import HERE
-from mrkernel.protocol.framing import BLOB_PIECE
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.client_messages import (
     Accepted,
     Agreed,
     Attach,
@@ -47,8 +46,6 @@ from mrkernel.protocol.messages import (
     Functions,
     JobPrinted,
     Look,
-    Message,
-    PartPlace,
     Refused,
     ReleaseJob,
     RetireWorker,
@@ -58,8 +55,10 @@ from mrkernel.protocol.messages import (
     View,
     Watch,
     Welcome,
-    blob_pieces,
 )
+from mrkernel.protocol.framing import BLOB_PIECE
+from mrkernel.protocol.messages import Message, blob_pieces
+from mrkernel.protocol.worker_messages import PartPlace
 from mrkernel.security.token import ConnectionFile, find_manager
 
 #: A blob up to this size travels in the frame of its job: one wake-up of the manager less.
@@ -237,7 +236,7 @@ class ManagerClient(Disturbable, Cluster):
     def disturb(
         self, worker: str, how: Literal["kill", "freeze", "slow"], amount: float = 0.0
     ) -> None:
-        """Make a worker fail on purpose; see ``protocol.messages.Disturb``.
+        """Make a worker fail on purpose; see ``worker_messages.Disturb``.
 
         Raises:
             ClusterError: there is no such living worker.

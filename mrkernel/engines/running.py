@@ -22,7 +22,8 @@ from mrkernel.errors import (
     TaskFailedError,
 )
 from mrkernel.ids import JobId
-from mrkernel.protocol.messages import Ended, JobPrinted, PartPlace
+from mrkernel.protocol.client_messages import Ended, JobPrinted
+from mrkernel.protocol.worker_messages import PartPlace
 
 logger = logging.getLogger("mrkernel.engines")
 

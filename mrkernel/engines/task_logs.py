@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mrkernel.errors import ClusterError
-from mrkernel.protocol.messages import StorePlace
+from mrkernel.protocol.client_messages import StorePlace
 from mrkernel.shuffle.transfer import RunReader
 
 #: Bytes read at once.

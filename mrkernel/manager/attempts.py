@@ -33,7 +33,7 @@ from mrkernel.manager.transitions import (
     advance,
 )
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import CancelAttempt, Finished, JobInfo, Start
+from mrkernel.protocol.worker_messages import CancelAttempt, Finished, JobInfo, Start
 
 #: An attempt that has read less of its input than this does not tell how long the rest will take.
 TELLING_SHARE = 0.1

@@ -16,7 +16,7 @@ from mrkernel.manager.instructions import Instruction, Publish, Send
 from mrkernel.manager.loads import Loads
 from mrkernel.manager.records import Job, Store, Task, Worker
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import Refused
+from mrkernel.protocol.client_messages import Refused
 
 #: Splits of which it is known who read them last.
 READERS_KEPT = 100_000

@@ -21,7 +21,7 @@ from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.job.failure import Failure
 from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.framing import MALFORMED
-from mrkernel.protocol.messages import Finished, Register
+from mrkernel.protocol.worker_messages import Finished, Register
 
 VERSION = 1
 

@@ -19,7 +19,7 @@ from mrkernel.manager.outputs import Outputs
 from mrkernel.manager.records import Job, Task, Worker
 from mrkernel.manager.transitions import JobTrigger, TaskState
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import Failed, FetchFailed
+from mrkernel.protocol.worker_messages import Failed, FetchFailed
 
 #: A map task whose output could not be read so often fails the job: what keeps a reduce task from
 #: its input is not going away, and running the map task for ever would hide it.

@@ -14,7 +14,7 @@ from mrkernel.manager.books import Books
 from mrkernel.manager.instructions import Send
 from mrkernel.manager.records import Job, Task, Worker
 from mrkernel.manager.transitions import TaskState, WorkerLiveness
-from mrkernel.protocol.messages import Gather
+from mrkernel.protocol.worker_messages import Gather
 
 
 class Gathering:

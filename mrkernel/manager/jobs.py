@@ -31,16 +31,8 @@ from mrkernel.manager.transitions import (
     advance,
 )
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
-    Accepted,
-    Ended,
-    Forget,
-    JobPrinted,
-    PartPlace,
-    Printed,
-    StorePlaces,
-    Submit,
-)
+from mrkernel.protocol.client_messages import Accepted, Ended, JobPrinted, StorePlaces, Submit
+from mrkernel.protocol.worker_messages import Forget, PartPlace, Printed
 
 #: Ended jobs whose result nobody waits for are forgotten, oldest first, beyond this many.
 ENDED_JOBS_KEPT = 100

@@ -21,7 +21,7 @@ from mrkernel.manager.transitions import (
     advance,
 )
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import PartPlace, RunSource
+from mrkernel.protocol.worker_messages import PartPlace, RunSource
 
 
 class Outputs:

@@ -14,14 +14,8 @@ from mrkernel.job.plan import PlannedTask
 from mrkernel.job.spec import JobSpec
 from mrkernel.manager.events import PeerId
 from mrkernel.manager.transitions import JobState, Story, TaskState, WorkerLiveness
-from mrkernel.protocol.messages import (
-    Finished,
-    JobPrinted,
-    PartOutput,
-    Register,
-    RunOutput,
-    RunSource,
-)
+from mrkernel.protocol.client_messages import JobPrinted
+from mrkernel.protocol.worker_messages import Finished, PartOutput, Register, RunOutput, RunSource
 
 NO_JOB = JobId("")
 #: Attempts of a task that one manager can start. Their numbers name files, and which ones a manager

@@ -59,22 +59,13 @@ from mrkernel.manager.transitions import JobState
 from mrkernel.manager.workers import Home, Liveness
 from mrkernel.monitor.broker import Broker
 from mrkernel.monitor.events import AnyEvent, Noted
+from mrkernel.protocol.client_messages import FromClient, Functions, View, Welcome
 from mrkernel.protocol.connection import Talk
 from mrkernel.protocol.doorway import Doorway
 from mrkernel.protocol.framing import BLOB_PIECE
 from mrkernel.protocol.listening import PatientServer
-from mrkernel.protocol.messages import (
-    BlobPiece,
-    Forget,
-    FromClient,
-    FromWorker,
-    Functions,
-    Message,
-    MessageDecoder,
-    View,
-    Welcome,
-    blob_pieces,
-)
+from mrkernel.protocol.messages import BlobPiece, Message, MessageDecoder, blob_pieces
+from mrkernel.protocol.worker_messages import Forget, FromWorker
 
 logger = logging.getLogger("mrkernel.manager")
 

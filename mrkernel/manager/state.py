@@ -59,28 +59,30 @@ from mrkernel.manager.snapshot import snapshot
 from mrkernel.manager.stores import Stores
 from mrkernel.manager.watchdog import Watchdog
 from mrkernel.manager.workers import Home, Liveness, Workers
-from mrkernel.protocol.messages import (
-    Alive,
+from mrkernel.protocol.client_messages import (
     Attach,
-    Beat,
     CancelJob,
     DisturbWorker,
-    Failed,
-    FetchFailed,
     FetchFunctions,
     FindStores,
-    Finished,
     Look,
-    Message,
-    Offer,
-    Printed,
-    Register,
     ReleaseJob,
     RetireWorker,
     Submit,
     Unwatch,
     Watch,
     Welcome,
+)
+from mrkernel.protocol.messages import Message
+from mrkernel.protocol.worker_messages import (
+    Alive,
+    Beat,
+    Failed,
+    FetchFailed,
+    Finished,
+    Offer,
+    Printed,
+    Register,
 )
 
 

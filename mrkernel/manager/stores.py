@@ -15,7 +15,8 @@ from mrkernel.manager.facts import StoreGone
 from mrkernel.manager.instructions import Send
 from mrkernel.manager.records import Store, Worker
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import Adopt, Disown, Register, StorePlace
+from mrkernel.protocol.client_messages import StorePlace
+from mrkernel.protocol.worker_messages import Adopt, Disown, Register
 
 #: Seconds a host that has gone silent gets before its map output is made again elsewhere.
 GRACE_S = 10.0

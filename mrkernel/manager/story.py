@@ -23,7 +23,7 @@ from mrkernel.manager.facts import (
 )
 from mrkernel.manager.records import number_in_start
 from mrkernel.monitor.quantities import bytes_text, names_text, plural, seconds_text
-from mrkernel.protocol.messages import Finished
+from mrkernel.protocol.worker_messages import Finished
 
 
 def tell(facts: Iterable[AnyFact], job: str) -> Iterator[str]:

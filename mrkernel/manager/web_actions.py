@@ -16,7 +16,13 @@ from mrkernel.manager.transitions import JobState
 from mrkernel.manager.web_desk import Desk, Supervisor
 from mrkernel.manager.web_handler import Guarded, Refusal, no_such_job
 from mrkernel.manager.web_reader import ask, tell
-from mrkernel.protocol.messages import Agreed, CancelJob, DisturbWorker, Refused, RetireWorker
+from mrkernel.protocol.client_messages import (
+    Agreed,
+    CancelJob,
+    DisturbWorker,
+    Refused,
+    RetireWorker,
+)
 
 #: A header that no page of somebody else's can send unless we agree, which we never do.
 ACTION_HEADER = "X-MRKernel-Action"

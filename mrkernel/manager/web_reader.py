@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mrkernel.errors import ClusterError
+from mrkernel.protocol.client_messages import Refused, View, Watch
 from mrkernel.protocol.handshake import Role
-from mrkernel.protocol.messages import Message, Refused, View, Watch
+from mrkernel.protocol.messages import Message
 
 if TYPE_CHECKING:
     from mrkernel.manager.server import ManagerServer

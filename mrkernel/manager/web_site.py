@@ -34,7 +34,7 @@ from mrkernel.manager.web_handler import Guarded, Nothing, Refusal, no_such_job
 from mrkernel.manager.web_metrics import Vitals, metrics_text
 from mrkernel.manager.web_reader import ask
 from mrkernel.monitor.broker import CLUSTER
-from mrkernel.protocol.messages import Look, Refused, View
+from mrkernel.protocol.client_messages import Look, Refused, View
 
 #: More connections of browsers at once are too many: the cluster needs its files.
 MOST_CONNECTIONS = 100

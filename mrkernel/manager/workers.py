@@ -23,16 +23,14 @@ from mrkernel.manager.transitions import (
     advance,
 )
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
-    Agreed,
+from mrkernel.protocol.client_messages import Agreed, DisturbWorker, RetireWorker
+from mrkernel.protocol.worker_messages import (
     Beat,
     BeatsHeard,
     Disturb,
-    DisturbWorker,
     Register,
     Registered,
     Retire,
-    RetireWorker,
 )
 
 #: A worker server that is lost so often within ``FLAP_WINDOW_S`` gets no work for a while.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mrkernel.protocol.messages import LogFile
+from mrkernel.protocol.store_messages import LogFile
 
 ENDING = ".log"
 

@@ -25,16 +25,15 @@ from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.doorway import Doorway
 from mrkernel.protocol.framing import RAW, pack_frame
 from mrkernel.protocol.listening import PatientServer
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.messages import MessageDecoder, frame_of
+from mrkernel.protocol.store_messages import (
     ListLogs,
     LogFile,
     LogFiles,
-    MessageDecoder,
     RangeReply,
     ReadRange,
     ReadShares,
     ShareReply,
-    frame_of,
 )
 from mrkernel.shuffle.log_files import list_logs
 from mrkernel.shuffle.pieces import WORTHWHILE, compress, cut, known_codec

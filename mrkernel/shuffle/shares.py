@@ -28,7 +28,9 @@ import msgspec
 
 from mrkernel.errors import ClusterError, ProtocolError
 from mrkernel.protocol.framing import RAW
-from mrkernel.protocol.messages import MessageDecoder, ReadShares, RunSource, ShareReply
+from mrkernel.protocol.messages import MessageDecoder
+from mrkernel.protocol.store_messages import ReadShares, ShareReply
+from mrkernel.protocol.worker_messages import RunSource
 from mrkernel.shuffle.pieces import CODEC, PIECE, decompress
 from mrkernel.shuffle.run import PartitionPlace, Read, RunIndex, file_read, run_name, tail_index
 from mrkernel.shuffle.transfer import FrameSocket, GarbledError

@@ -25,17 +25,9 @@ from mrkernel.protocol.framing import (
     payload_size,
 )
 from mrkernel.protocol.handshake import NONCE_SIZE, Connector, Role
-from mrkernel.protocol.messages import (
-    ListLogs,
-    LogFile,
-    LogFiles,
-    Message,
-    MessageDecoder,
-    RangeReply,
-    ReadRange,
-    frame_of,
-)
+from mrkernel.protocol.messages import Message, MessageDecoder, frame_of
 from mrkernel.protocol.silence import watch_over
+from mrkernel.protocol.store_messages import ListLogs, LogFile, LogFiles, RangeReply, ReadRange
 
 SMALL_READ = 64 << 10  #: bytes; less than this is read through a buffer
 CONNECT_TIMEOUT_S = 5.0

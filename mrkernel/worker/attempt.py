@@ -36,7 +36,7 @@ from mrkernel.job.program import Program
 from mrkernel.job.projection import columns_read
 from mrkernel.job.reducing import ReduceCall, Reduced, bad_key
 from mrkernel.job.spec import JobSpec
-from mrkernel.protocol.messages import Finished, PartOutput, RunOutput, Start
+from mrkernel.protocol.worker_messages import Finished, PartOutput, RunOutput, Start
 from mrkernel.shuffle import keys as _keys
 from mrkernel.shuffle.columns import to_column
 from mrkernel.shuffle.fold_block import finisher

@@ -12,7 +12,7 @@ import socket
 
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.heartbeat import HeartbeatSender
-from mrkernel.protocol.messages import Alive, Registered
+from mrkernel.protocol.worker_messages import Alive, Registered
 
 logger = logging.getLogger("mrkernel.worker")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mrkernel.job.failure import Failure, Frame, owner_of
 from mrkernel.monitor.quantities import bytes_text
-from mrkernel.protocol.messages import Failed, Start
+from mrkernel.protocol.worker_messages import Failed, Start
 
 #: One frame of ``faulthandler``'s report.
 _FATAL_FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from mrkernel.ids import JobId, WorkerId
-from mrkernel.protocol.messages import Forget, Gather, RunSource
+from mrkernel.protocol.worker_messages import Forget, Gather, RunSource
 
 #: Fetches at once: enough to keep a link busy, few enough to leave the slots their processors.
 FETCHES = 2

@@ -18,7 +18,7 @@ from mrkernel.errors import KeyTypeError
 from mrkernel.job.bad_records import BadRecord
 from mrkernel.job.failure import Failure, UserCodeError, short
 from mrkernel.job.mapping import MapCall, Pair, at_record
-from mrkernel.protocol.messages import PartOutput, RunOutput
+from mrkernel.protocol.worker_messages import PartOutput, RunOutput
 from mrkernel.shuffle.columns import Column
 from mrkernel.worker.progress import ProgressCell
 

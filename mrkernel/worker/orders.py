@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from mrkernel.protocol.messages import JobInfo, Start, frame_of
+from mrkernel.protocol.messages import frame_of
+from mrkernel.protocol.worker_messages import JobInfo, Start
 
 
 class Orders:

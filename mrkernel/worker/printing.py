@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from mrkernel.protocol.messages import Printed, Start
+from mrkernel.protocol.worker_messages import Printed, Start
 from mrkernel.worker.slot_output import SlotOutput
 
 #: Seconds output is collected for, so that a chatty mapper costs few messages.

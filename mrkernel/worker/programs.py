@@ -28,7 +28,7 @@ from mrkernel.job.failure import Failure, UserCodeError
 from mrkernel.job.functions import Functions
 from mrkernel.job.program import EXIT_MATTERS, Program, ShippedFile
 from mrkernel.job.spec import JobSpec
-from mrkernel.protocol.messages import Start
+from mrkernel.protocol.worker_messages import Start
 from mrkernel.worker.pipes import Conversation, Data
 from mrkernel.worker.progress import ProgressCell
 

@@ -13,7 +13,7 @@ from mrkernel.data.records import Batch
 from mrkernel.data.splits import PartSplit
 from mrkernel.errors import ClusterError, CorruptRunError, MRKernelError
 from mrkernel.ids import JobId, WorkerId
-from mrkernel.protocol.messages import PartPlace, RunSource, Start
+from mrkernel.protocol.worker_messages import PartPlace, RunSource, Start
 from mrkernel.shuffle.pairs import pair_batches
 from mrkernel.shuffle.run import (
     Read,

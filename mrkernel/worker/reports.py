@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from mrkernel.ids import JobId
-from mrkernel.protocol.messages import Finished, Offer
+from mrkernel.protocol.worker_messages import Finished, Offer
 
 #: Reports kept, and bytes of output that came along with them.
 MOST = 1_000

@@ -19,8 +19,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -30,17 +28,15 @@ from mrkernel.data.splits import MemorySplit
 from mrkernel.errors import ManagerUnreachableError, MRKernelError
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.protocol.connection import Connection
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.messages import BlobPiece, Message, MessageDecoder
+from mrkernel.protocol.worker_messages import (
     Adopt,
     BeatsHeard,
-    BlobPiece,
     Disown,
     Disturb,
     Finished,
     FromRunner,
     JobInfo,
-    Message,
-    MessageDecoder,
     Offer,
     Register,
     Registered,
@@ -54,6 +50,7 @@ from mrkernel.shuffle.shares import fetch_shares
 from mrkernel.worker.attempt import part_name
 from mrkernel.worker.beats import Beats
 from mrkernel.worker.blobs import Blobs
+from mrkernel.worker.config import WorkerConfig
 from mrkernel.worker.deaths import Death
 from mrkernel.worker.disturbing import Slowness, die, freeze
 from mrkernel.worker.finding import Found, find_manager
@@ -91,8 +88,6 @@ logger = logging.getLogger("mrkernel.worker")
 
 #: Niceness of what is fetched ahead.
 BACKGROUND = 10
-#: How long a worker looks for a manager before it ends itself, when nobody says.
-LEASE_S = 30.0
 #: Seconds between two looks at runners that are at work.
 WEIGH_S = 0.1
 #: A manager that hangs up sooner, more than once, counts as not found.
@@ -101,37 +96,6 @@ STEADY_S = 0.25
 _EVERYWHERE = ("0.0.0.0", "::")
 #: Seconds that killed runners get to disappear before the next manager is looked for anyway.
 BURIAL_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerConfig:
-    """How one worker is set up.
-
-    Attributes:
-        manager: its address.
-        token: the cluster's secret.
-        slots: runners it keeps.
-        directory: its own, made by it, and removed; runs and blobs lie here.
-        host, port: where it serves its runs; port 0 = any free one; host "0.0.0.0" = everywhere.
-        lease_s: how long it looks for a manager, unless that says otherwise.
-        always_fetch: read runs over TCP even from this host, as between hosts.
-        supervised: whoever started it removes ``directory``: others of its cluster may serve it.
-    """
-
-    manager: tuple[str, int]
-    token: bytes
-    slots: int
-    directory: Path
-    host: str = "127.0.0.1"
-    port: int = 0
-    lease_s: float = LEASE_S
-    always_fetch: bool = False
-    supervised: bool = False
-
-
-def python_version() -> str:
-    """Return this interpreter's minor version, "3.11"."""
-    return f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def main(config: WorkerConfig) -> int:
@@ -320,7 +284,7 @@ class WorkerServer:
             host_id=host_id(),
             pid=os.getpid(),
             slots=self._config.slots,
-            python=python_version(),
+            python="{}.{}".format(*sys.version_info),
             data_host=data_host,
             data_port=data_port,
             directory=str(directory),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 
-from mrkernel.protocol.messages import Printed, Start
+from mrkernel.protocol.worker_messages import Printed, Start
 
 #: What a runner writes between the output of one attempt and that of the next.
 END = b"\0\x1emrkernel: end of attempt\x1e\0"

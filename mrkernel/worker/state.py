@@ -19,7 +19,8 @@ from itertools import islice
 
 from mrkernel.data.splits import Split
 from mrkernel.ids import JobId, TaskId
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.messages import Message
+from mrkernel.protocol.worker_messages import (
     AttemptProgress,
     Beat,
     CancelAttempt,
@@ -29,7 +30,6 @@ from mrkernel.protocol.messages import (
     Forget,
     Gather,
     JobInfo,
-    Message,
     Start,
 )
 from mrkernel.worker.deaths import Death, crash, over_limit, timed_out

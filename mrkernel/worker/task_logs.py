@@ -9,7 +9,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from mrkernel.protocol.messages import Start
+from mrkernel.protocol.worker_messages import Start
 from mrkernel.shuffle.log_files import log_name
 
 #: Bytes kept of one attempt: a loop that prints must not fill the disk.

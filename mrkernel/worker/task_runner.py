@@ -27,17 +27,16 @@ from mrkernel.errors import (
 from mrkernel.ids import JobId
 from mrkernel.job.failure import Failure, UserCodeError
 from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.messages import MessageDecoder, frame_of
+from mrkernel.protocol.worker_messages import (
     Failed,
     FetchFailed,
     Finished,
     JobInfo,
-    MessageDecoder,
     PartPlace,
     RunSource,
     Start,
     ToRunner,
-    frame_of,
 )
 from mrkernel.shuffle.run import (
     Read,

@@ -19,7 +19,7 @@ from mrkernel.engines.local import LocalCluster
 from mrkernel.engines.remote import connect
 from mrkernel.errors import ClusterError, JobSpecError, TaskFailedError
 from mrkernel.ids import JobId
-from mrkernel.protocol.messages import ReleaseJob
+from mrkernel.protocol.client_messages import ReleaseJob
 
 HERE = os.getpid()
 Pairs = Iterator[tuple[str, int]]

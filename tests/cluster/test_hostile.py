@@ -20,21 +20,13 @@ from watching import Gate, at_most, eventually, family
 from mrkernel.engines.local import LocalCluster
 from mrkernel.errors import SecurityError
 from mrkernel.ids import JobId
+from mrkernel.protocol.client_messages import Attach, ToClient, Welcome
 from mrkernel.protocol.doorway import MOST_STRANGERS
 from mrkernel.protocol.framing import FrameDecoder, pack_frame
 from mrkernel.protocol.handshake import Connector
 from mrkernel.protocol.heartbeat import HeartbeatSender
-from mrkernel.protocol.messages import (
-    Attach,
-    MessageDecoder,
-    Register,
-    Registered,
-    Start,
-    ToClient,
-    ToWorker,
-    Welcome,
-    frame_of,
-)
+from mrkernel.protocol.messages import MessageDecoder, frame_of
+from mrkernel.protocol.worker_messages import Register, Registered, Start, ToWorker
 from mrkernel.shuffle.transfer import FrameSocket
 
 Address = tuple[str, int]

@@ -235,7 +235,8 @@ def test_a_worker_whose_manager_is_gone_looks_for_it_and_then_ends(tmp_path: Pat
             f"""
             import sys
             from pathlib import Path
-            from mrkernel.worker.server import WorkerConfig, main
+            from mrkernel.worker.config import WorkerConfig
+            from mrkernel.worker.server import main
 
             directory = Path(sys.argv[1])
             main(WorkerConfig(("127.0.0.1", {port}), b"t" * 32, 1, directory, lease_s=0.2))

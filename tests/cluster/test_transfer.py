@@ -19,13 +19,8 @@ from mrkernel.errors import ClusterError, SecurityError
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.framing import CONTROL, RAW, FrameDecoder, pack_frame
 from mrkernel.protocol.handshake import NONCE_SIZE, Acceptor
-from mrkernel.protocol.messages import (
-    BlobPiece,
-    MessageDecoder,
-    RangeReply,
-    ReadRange,
-    frame_of,
-)
+from mrkernel.protocol.messages import BlobPiece, MessageDecoder, frame_of
+from mrkernel.protocol.store_messages import RangeReply, ReadRange
 from mrkernel.shuffle import transfer
 from mrkernel.shuffle.transfer import FrameSocket, RunReader
 

@@ -33,7 +33,8 @@ WORKER = """
 
     from mrkernel.errors import ManagerUnreachableError
     from mrkernel.security.token import read_connection_file
-    from mrkernel.worker.server import WorkerConfig, main
+    from mrkernel.worker.config import WorkerConfig
+    from mrkernel.worker.server import main
 
     manager = read_connection_file(Path(connection))
     address = (manager.host, manager.port)

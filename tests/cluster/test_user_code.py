@@ -367,7 +367,7 @@ def test_cancelling_what_is_over_or_not_there_is_nothing(cluster: LocalCluster) 
     job.cancel()
     assert job.status == "done"
     assert len(result) == 2
-    from mrkernel.protocol.messages import CancelJob
+    from mrkernel.protocol.client_messages import CancelJob
 
     cluster.client._link.say(CancelJob(JobId("j999")))
     assert cluster.workers()

@@ -9,19 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
 from mrkernel.errors import ClusterError
+from mrkernel.protocol.client_messages import FromClient, Look, View, Watch, Welcome
 from mrkernel.protocol.framing import HANDSHAKE_LIMIT, FrameDecoder, pack_frame
 from mrkernel.protocol.handshake import NONCE_SIZE, Acceptor
-from mrkernel.protocol.messages import (
-    BlobPiece,
-    FromClient,
-    Look,
-    Message,
-    MessageDecoder,
-    View,
-    Watch,
-    Welcome,
-    frame_of,
-)
+from mrkernel.protocol.messages import BlobPiece, Message, MessageDecoder, frame_of
 from mrkernel.security.token import ConnectionFile
 
 M = TypeVar("M", bound=Message)

@@ -24,25 +24,25 @@ from mrkernel.errors import ClusterError, JobError, JobSpecError, ManagerUnreach
 from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.job.functions import Functions
 from mrkernel.job.spec import JobSpec
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.client_messages import (
     Accepted,
     Agreed,
     Attach,
-    BlobPiece,
     CancelJob,
     DisturbWorker,
     Ended,
     FetchFunctions,
     JobPrinted,
     Look,
-    PartPlace,
     Refused,
     ReleaseJob,
     Submit,
     View,
     Watch,
 )
-from mrkernel.protocol.messages import Functions as FunctionsOf
+from mrkernel.protocol.client_messages import Functions as FunctionsOf
+from mrkernel.protocol.messages import BlobPiece
+from mrkernel.protocol.worker_messages import PartPlace
 from mrkernel.shuffle.part import PartWriter
 
 J1 = JobId("j1")

@@ -6,7 +6,7 @@ from mrkernel.engines.job import Job
 from mrkernel.engines.running import RunningJobs
 from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.monitor.live import LivePicture
-from mrkernel.protocol.messages import Ended, JobPrinted
+from mrkernel.protocol.client_messages import Ended, JobPrinted
 
 J1 = JobId("j1")
 

@@ -31,22 +31,21 @@ from mrkernel.manager.state import ManagerState
 from mrkernel.manager.stores import GRACE_S
 from mrkernel.manager.workers import Home, Liveness
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.client_messages import ReleaseJob, Submit
+from mrkernel.protocol.messages import Message
+from mrkernel.protocol.worker_messages import (
     AttemptProgress,
     Beat,
     CancelAttempt,
     Failed,
     FetchFailed,
     Finished,
-    Message,
     Offer,
     PartOutput,
     Printed,
     Register,
-    ReleaseJob,
     RunOutput,
     Start,
-    Submit,
 )
 
 PYTHON = "3.11"

@@ -13,18 +13,11 @@ from tornado.iostream import IOStream
 
 from mrkernel.job.spec import JobSpec
 from mrkernel.manager.server import ManagerServer
+from mrkernel.protocol.client_messages import Submit, ToClient, Welcome
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.handshake import Role
-from mrkernel.protocol.messages import (
-    Message,
-    MessageDecoder,
-    Register,
-    Registered,
-    Submit,
-    ToClient,
-    ToWorker,
-    Welcome,
-)
+from mrkernel.protocol.messages import Message, MessageDecoder
+from mrkernel.protocol.worker_messages import Register, Registered, ToWorker
 
 TOKEN = b"t" * 32
 FUNCTIONS = b"the functions"

@@ -13,7 +13,7 @@ from mrkernel.job.failure import Failure
 from mrkernel.manager.events import (
     PeerId,
 )
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.worker_messages import (
     Adopt,
     Disown,
     Failed,

@@ -12,7 +12,7 @@ from mrkernel.manager.backups import MISSES
 from mrkernel.manager.paces import SLOW
 from mrkernel.manager.transitions import TaskState
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import Ended
+from mrkernel.protocol.client_messages import Ended
 
 
 def backups(desk: Desk) -> list[tuple[str, str]]:

@@ -9,12 +9,8 @@ from mrkernel.data.splits import MemorySplit
 from mrkernel.ids import JobId
 from mrkernel.manager.events import BlobStored, PeerLost
 from mrkernel.manager.instructions import DropBlob, Send
-from mrkernel.protocol.messages import (
-    Accepted,
-    CancelJob,
-    Forget,
-    Refused,
-)
+from mrkernel.protocol.client_messages import Accepted, CancelJob, Refused
+from mrkernel.protocol.worker_messages import Forget
 
 
 def run_to_end(desk: Desk, job: str, worker: str = "w1") -> None:

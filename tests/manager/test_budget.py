@@ -11,7 +11,8 @@ from mrkernel.ids import JobId
 from mrkernel.manager.budget import Budget
 from mrkernel.manager.events import PeerLost
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import Attach, CancelJob, Ended, Forget, PartOutput, Refused
+from mrkernel.protocol.client_messages import Attach, CancelJob, Ended, Refused
+from mrkernel.protocol.worker_messages import Forget, PartOutput
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_who_attaches_late_is_told_how_much_more_was_printed(
     at_work: Desk, monkeypatch: Any
 ) -> None:
     from mrkernel.manager import jobs
-    from mrkernel.protocol.messages import JobPrinted
+    from mrkernel.protocol.client_messages import JobPrinted
 
     monkeypatch.setattr(jobs, "PRINTED_KEPT", 10)
     desk = at_work

@@ -10,7 +10,7 @@ from mrkernel.ids import TaskId
 from mrkernel.manager.instructions import Close
 from mrkernel.manager.policy import ALL_CARRIED, LARGEST_CARRIED, carried_bytes
 from mrkernel.manager.transitions import TaskState
-from mrkernel.protocol.messages import Start
+from mrkernel.protocol.worker_messages import Start
 
 
 def test_a_run_that_came_along_is_sent_on_and_is_not_lost() -> None:

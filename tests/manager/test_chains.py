@@ -12,7 +12,8 @@ from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.manager.instructions import Instruction
 from mrkernel.manager.transitions import JobState, TaskState
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import Ended, FetchFailed, PartOutput, Refused, Start
+from mrkernel.protocol.client_messages import Ended, Refused
+from mrkernel.protocol.worker_messages import FetchFailed, PartOutput, Start
 
 PART = PartSplit("counts", JobId("j1"), 0, 0, 7, 7, 100_000)
 

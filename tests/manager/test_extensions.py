@@ -14,7 +14,8 @@ from mrkernel.job.bad_records import BadRecord
 from mrkernel.manager.instructions import Instruction, SendBlob
 from mrkernel.manager.transitions import TaskState
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import Accepted, Attach, Ended, Refused, Start
+from mrkernel.protocol.client_messages import Accepted, Attach, Ended, Refused
+from mrkernel.protocol.worker_messages import Start
 
 MENDED = "a" * 64  #: digest of the mended functions
 BAD = BadRecord(task="map-0", index=3, file="/data/a.txt", offset=3, record="'x'", error="E")

@@ -34,7 +34,7 @@ from mrkernel.manager.facts import (
     decode_facts,
     encode_facts,
 )
-from mrkernel.protocol.messages import Finished, PartOutput, Register, RunOutput
+from mrkernel.protocol.worker_messages import Finished, PartOutput, Register, RunOutput
 
 J, T, W = JobId("j1"), TaskId("map-0"), WorkerId("w1")
 SPEC = JobSpec(name="job", functions="f" * 64, reduce_tasks=2, python="3.11", skip=3)

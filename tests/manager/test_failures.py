@@ -16,10 +16,8 @@ from mrkernel.manager.transitions import (
     TaskState,
 )
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
-    Ended,
-    Start,
-)
+from mrkernel.protocol.client_messages import Ended
+from mrkernel.protocol.worker_messages import Start
 
 
 @pytest.mark.parametrize("kind", ["user", "input"])

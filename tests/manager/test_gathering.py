@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from desk import Desk, sent
 
-from mrkernel.protocol.messages import Forget, Gather, JobInfo
+from mrkernel.protocol.worker_messages import Forget, Gather, JobInfo
 
 
 def two_hosts(maps: int = 4, reduces: int = 4) -> Desk:

@@ -28,15 +28,9 @@ from mrkernel.manager.state_directory import StateDirectory
 from mrkernel.manager.story import tell
 from mrkernel.manager.workers import Home
 from mrkernel.monitor.events import Noted
-from mrkernel.protocol.messages import (
-    Finished,
-    Message,
-    PartOutput,
-    Register,
-    ReleaseJob,
-    RunOutput,
-    Submit,
-)
+from mrkernel.protocol.client_messages import ReleaseJob, Submit
+from mrkernel.protocol.messages import Message
+from mrkernel.protocol.worker_messages import Finished, PartOutput, Register, RunOutput
 
 CLIENT = PeerId(1)
 ANY = split(0)

@@ -10,7 +10,7 @@ from mrkernel.manager.events import PeerId
 from mrkernel.manager.loads import Loads
 from mrkernel.manager.records import Store, Worker
 from mrkernel.manager.transitions import WorkerLiveness
-from mrkernel.protocol.messages import Register
+from mrkernel.protocol.worker_messages import Register
 
 
 def worker(number: int, slots: int) -> Worker:

@@ -35,18 +35,8 @@ from mrkernel.manager.state import ManagerState
 from mrkernel.manager.transitions import JobState, TaskState
 from mrkernel.manager.workers import Home
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
-    Accepted,
-    Attach,
-    CancelJob,
-    Ended,
-    PartOutput,
-    ReleaseJob,
-    RunOutput,
-    RunSource,
-    Start,
-    Submit,
-)
+from mrkernel.protocol.client_messages import Accepted, Attach, CancelJob, Ended, ReleaseJob, Submit
+from mrkernel.protocol.worker_messages import PartOutput, RunOutput, RunSource, Start
 from mrkernel.worker import state as worker_side
 
 CLIENT = PeerId(0)

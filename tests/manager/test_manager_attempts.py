@@ -15,14 +15,8 @@ from mrkernel.manager.transitions import (
     TaskState,
 )
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
-    Attach,
-    AttemptProgress,
-    Beat,
-    CancelJob,
-    Ended,
-    Finished,
-)
+from mrkernel.protocol.client_messages import Attach, CancelJob, Ended
+from mrkernel.protocol.worker_messages import AttemptProgress, Beat, Finished
 
 
 @pytest.mark.fault(48)

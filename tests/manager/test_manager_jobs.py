@@ -17,25 +17,27 @@ from mrkernel.manager.transitions import (
     TaskState,
 )
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.client_messages import (
     Accepted,
     Attach,
-    CancelAttempt,
     CancelJob,
     Ended,
-    Forget,
-    JobInfo,
     JobPrinted,
     Look,
-    PartOutput,
-    PartPlace,
     Refused,
-    Registered,
     ReleaseJob,
-    RunSource,
-    Start,
     Unwatch,
     Watch,
+)
+from mrkernel.protocol.worker_messages import (
+    CancelAttempt,
+    Forget,
+    JobInfo,
+    PartOutput,
+    PartPlace,
+    Registered,
+    RunSource,
+    Start,
 )
 
 

@@ -17,21 +17,18 @@ from mrkernel.data.host import host_id
 from mrkernel.ids import JobId
 from mrkernel.manager.journal import Journal
 from mrkernel.manager.state_directory import StateDirectory
-from mrkernel.protocol.heartbeat import HeartbeatSender
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.client_messages import (
     Accepted,
     Attach,
-    BeatsHeard,
-    BlobPiece,
     Ended,
     FetchFunctions,
-    Finished,
     Functions,
     Look,
-    PartOutput,
-    Start,
     View,
 )
+from mrkernel.protocol.heartbeat import HeartbeatSender
+from mrkernel.protocol.messages import BlobPiece
+from mrkernel.protocol.worker_messages import BeatsHeard, Finished, PartOutput, Start
 
 
 def finished(start: Start) -> Finished:

@@ -11,11 +11,7 @@ from mrkernel.manager.transitions import (
     TaskState,
 )
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
-    Attach,
-    Ended,
-    Refused,
-)
+from mrkernel.protocol.client_messages import Attach, Ended, Refused
 
 
 @pytest.mark.fault(1)

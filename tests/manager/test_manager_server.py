@@ -13,24 +13,25 @@ from msgspec.structs import replace
 
 from mrkernel.ids import JobId
 from mrkernel.manager.events import Event, Received, Tick
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.client_messages import (
     Accepted,
-    Beat,
-    BlobPiece,
     CancelJob,
     Ended,
+    Look,
+    Refused,
+    ReleaseJob,
+    View,
+    Watch,
+)
+from mrkernel.protocol.messages import BlobPiece, blob_pieces
+from mrkernel.protocol.worker_messages import (
+    Beat,
     Finished,
     Forget,
     JobInfo,
-    Look,
     PartOutput,
-    Refused,
     Register,
-    ReleaseJob,
     Start,
-    View,
-    Watch,
-    blob_pieces,
 )
 
 

@@ -22,11 +22,8 @@ from mrkernel.manager.transitions import (
     advance,
 )
 from mrkernel.manager.workers import Home
-from mrkernel.protocol.messages import (
-    Beat,
-    CancelJob,
-    PartOutput,
-)
+from mrkernel.protocol.client_messages import CancelJob
+from mrkernel.protocol.worker_messages import Beat, PartOutput
 
 
 def test_whoever_leaves_his_role_is_shown_out(desk: Desk) -> None:

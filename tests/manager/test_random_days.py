@@ -21,7 +21,8 @@ from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.job.bad_records import BadRecord
 from mrkernel.manager.instructions import Instruction
 from mrkernel.manager.transitions import JobState, TaskState
-from mrkernel.protocol.messages import Attach, CancelJob, Finished, PartOutput, Start
+from mrkernel.protocol.client_messages import Attach, CancelJob
+from mrkernel.protocol.worker_messages import Finished, PartOutput, Start
 
 STEPS = 80
 HOSTS = ("h1", "h2", "h3")

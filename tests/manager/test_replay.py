@@ -20,7 +20,7 @@ from mrkernel.manager.story import tell
 from mrkernel.manager.transitions import JobState
 from mrkernel.manager.workers import Home
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.client_messages import (
     Accepted,
     Attach,
     CancelJob,

@@ -15,18 +15,8 @@ from mrkernel.manager.records import Task
 from mrkernel.manager.stores import GRACE_S
 from mrkernel.manager.transitions import TaskState
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
-    Adopt,
-    Attach,
-    Disown,
-    Ended,
-    FindStores,
-    Forget,
-    Refused,
-    Registered,
-    Start,
-    StorePlaces,
-)
+from mrkernel.protocol.client_messages import Attach, Ended, FindStores, Refused, StorePlaces
+from mrkernel.protocol.worker_messages import Adopt, Disown, Forget, Registered, Start
 
 J1 = JobId("j1")
 

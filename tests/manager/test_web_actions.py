@@ -8,7 +8,9 @@ from web_house import BEARER, WebHouse, run, sentence, with_job
 
 from mrkernel.errors import ClusterError
 from mrkernel.ids import WorkerId
-from mrkernel.protocol.messages import BlobPiece, Disturb, Ended, Retire
+from mrkernel.protocol.client_messages import Ended
+from mrkernel.protocol.messages import BlobPiece
+from mrkernel.protocol.worker_messages import Disturb, Retire
 
 
 def test_a_job_is_cancelled() -> None:

@@ -10,7 +10,8 @@ from mrkernel.ids import JobId
 from mrkernel.manager.web_events import MOST_FOLLOWERS, NO_SUCH_TOPIC, NOT_UNDERSTOOD
 from mrkernel.monitor.events import Noted
 from mrkernel.monitor.picture import apply
-from mrkernel.protocol.messages import Accepted, BlobPiece, CancelJob, Ended, ReleaseJob
+from mrkernel.protocol.client_messages import Accepted, CancelJob, Ended, ReleaseJob
+from mrkernel.protocol.messages import BlobPiece
 
 
 def note(web: WebHouse, text: str) -> None:

@@ -15,15 +15,9 @@ from mrkernel.manager.totals import Totals
 from mrkernel.manager.web_metrics import Vitals, metrics_text
 from mrkernel.monitor import events as ev
 from mrkernel.monitor.broker import Broker
-from mrkernel.protocol.messages import (
-    Accepted,
-    Beat,
-    BlobPiece,
-    Ended,
-    Finished,
-    PartOutput,
-    Start,
-)
+from mrkernel.protocol.client_messages import Accepted, Ended
+from mrkernel.protocol.messages import BlobPiece
+from mrkernel.protocol.worker_messages import Beat, Finished, PartOutput, Start
 
 _NAME = r"[a-z_][a-z0-9_]*"
 _LABEL = rf'{_NAME}="(?:[^"\\\n]|\\["\\n])*"'

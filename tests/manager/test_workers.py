@@ -13,17 +13,8 @@ from mrkernel.manager.instructions import Close, ExpectHeartbeats, Send
 from mrkernel.manager.transitions import TaskState, WorkerLiveness
 from mrkernel.manager.workers import CAUSE_KEPT_S, FLAP_BAR_S, OFFER_S
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import (
-    Agreed,
-    BeatsHeard,
-    Disturb,
-    DisturbWorker,
-    JobInfo,
-    Refused,
-    Registered,
-    Retire,
-    RetireWorker,
-)
+from mrkernel.protocol.client_messages import Agreed, DisturbWorker, Refused, RetireWorker
+from mrkernel.protocol.worker_messages import BeatsHeard, Disturb, JobInfo, Registered, Retire
 
 
 @pytest.mark.fault(39)

@@ -20,7 +20,8 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from mrkernel.manager.web import WebPage
 from mrkernel.manager.web_access import Access
-from mrkernel.protocol.messages import Accepted, BlobPiece
+from mrkernel.protocol.client_messages import Accepted
+from mrkernel.protocol.messages import BlobPiece
 from mrkernel.security.token import derived
 
 PAGE_TOKEN = derived(TOKEN, "web page")

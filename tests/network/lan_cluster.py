@@ -105,7 +105,8 @@ WORKER = """
 
     mrkernel.shuffle.transfer.CONNECT_TIMEOUT_S = 1.5  # of 5: tests wait for it
 
-    from mrkernel.worker.server import WorkerConfig, main
+    from mrkernel.worker.config import WorkerConfig
+    from mrkernel.worker.server import main
 
     config = WorkerConfig(
         (manager, int(port)),

@@ -16,10 +16,11 @@ from mrkernel.errors import RemoteProtocolError, SecurityError
 from mrkernel.ids import JobId
 from mrkernel.protocol import connection as connection_module
 from mrkernel.protocol import framing
+from mrkernel.protocol.client_messages import CancelJob, FromClient, Look, Watch
 from mrkernel.protocol.connection import Connection
 from mrkernel.protocol.framing import MORE, pack_frame
 from mrkernel.protocol.handshake import NONCE_SIZE, Acceptor, Connector
-from mrkernel.protocol.messages import CancelJob, FromClient, Look, MessageDecoder, Watch, frame_of
+from mrkernel.protocol.messages import MessageDecoder, frame_of
 
 TOKEN = b"t" * 32
 CLIENT = MessageDecoder(FromClient)

@@ -15,72 +15,72 @@ from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.job.bad_records import BadRecord
 from mrkernel.job.failure import Failure, Frame
 from mrkernel.job.spec import JobSpec
-from mrkernel.protocol import messages
-from mrkernel.protocol.framing import CONTROL, FrameDecoder
-from mrkernel.protocol.messages import (
+from mrkernel.protocol import client_messages, messages, store_messages, worker_messages
+from mrkernel.protocol.client_messages import (
     Accepted,
-    Adopt,
     Agreed,
-    Alive,
     Attach,
-    AttemptProgress,
-    Beat,
-    BeatsHeard,
-    BlobPiece,
-    CancelAttempt,
     CancelJob,
-    Disown,
-    Disturb,
     DisturbWorker,
     Ended,
-    Failed,
-    FetchFailed,
     FetchFunctions,
     FindStores,
-    Finished,
-    Forget,
     FromClient,
-    FromRunner,
-    FromWorker,
     Functions,
-    Gather,
-    JobInfo,
     JobPrinted,
-    ListLogs,
-    LogFile,
-    LogFiles,
     Look,
-    Message,
-    MessageDecoder,
-    Offer,
-    PartOutput,
-    PartPlace,
-    Printed,
-    RangeReply,
-    ReadRange,
-    ReadShares,
     Refused,
-    Register,
-    Registered,
     ReleaseJob,
-    Retire,
     RetireWorker,
-    RunOutput,
-    RunSource,
-    ShareReply,
-    Start,
     StorePlace,
     StorePlaces,
     Submit,
     ToClient,
-    ToRunner,
-    ToWorker,
     Unwatch,
     View,
     Watch,
     Welcome,
-    blob_pieces,
-    frame_of,
+)
+from mrkernel.protocol.framing import CONTROL, FrameDecoder
+from mrkernel.protocol.messages import BlobPiece, Message, MessageDecoder, blob_pieces, frame_of
+from mrkernel.protocol.store_messages import (
+    ListLogs,
+    LogFile,
+    LogFiles,
+    RangeReply,
+    ReadRange,
+    ReadShares,
+    ShareReply,
+)
+from mrkernel.protocol.worker_messages import (
+    Adopt,
+    Alive,
+    AttemptProgress,
+    Beat,
+    BeatsHeard,
+    CancelAttempt,
+    Disown,
+    Disturb,
+    Failed,
+    FetchFailed,
+    Finished,
+    Forget,
+    FromRunner,
+    FromWorker,
+    Gather,
+    JobInfo,
+    Offer,
+    PartOutput,
+    PartPlace,
+    Printed,
+    Register,
+    Registered,
+    Retire,
+    RunOutput,
+    RunSource,
+    Start,
+    ToRunner,
+    ToWorker,
 )
 
 J, T, W = JobId("j1"), TaskId("map-0"), WorkerId("w1")
@@ -191,7 +191,9 @@ def there_and_back(union: Any, *sent: Message) -> list[Any]:
 
 
 def test_there_is_a_sample_of_every_message() -> None:
-    known = {m for m in vars(messages).values() if isinstance(m, type) and issubclass(m, Message)}
+    files = (messages, client_messages, store_messages, worker_messages)
+    named = [thing for file in files for thing in vars(file).values()]
+    known = {thing for thing in named if isinstance(thing, type) and issubclass(thing, Message)}
     assert known - {Message} == set(SAMPLES)
 
 

@@ -18,7 +18,9 @@ from run_host import TOKEN, RunHost
 
 from mrkernel.errors import ClusterError
 from mrkernel.ids import WorkerId
-from mrkernel.protocol.messages import MessageDecoder, ReadShares, RunSource, ShareReply
+from mrkernel.protocol.messages import MessageDecoder
+from mrkernel.protocol.store_messages import ReadShares, ShareReply
+from mrkernel.protocol.worker_messages import RunSource
 from mrkernel.shuffle.run import RunWriter, SegmentReader, file_read, read_index, segment_readers
 from mrkernel.shuffle.shares import (
     AT_ONCE,

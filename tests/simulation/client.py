@@ -7,16 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mrkernel.ids import JobId
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.client_messages import (
     Accepted,
     Attach,
     CancelJob,
     Ended,
-    PartPlace,
     Refused,
     ReleaseJob,
     Submit,
 )
+from mrkernel.protocol.worker_messages import PartPlace
 
 from .jobs import Made, Script, unpacked
 from .network import End, Process

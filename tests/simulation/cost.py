@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from mrkernel.manager.events import Event, Heartbeat, PeerJoined, Received, Tick
 from mrkernel.manager.facts import encode_facts
 from mrkernel.manager.workers import Liveness
-from mrkernel.protocol.messages import Alive, Beat, Register
+from mrkernel.protocol.worker_messages import Alive, Beat, Register
 
 from .jobs import Script
 from .world import Setting, World

@@ -16,7 +16,8 @@ from mrkernel.ids import JobId
 from mrkernel.manager.facts import AnyFact, JobTaken, TaskDone, TasksUndone
 from mrkernel.manager.records import number_in_start
 from mrkernel.monitor import events as public
-from mrkernel.protocol.messages import CancelAttempt, Ended, PartPlace, Start
+from mrkernel.protocol.client_messages import Ended
+from mrkernel.protocol.worker_messages import CancelAttempt, PartPlace, Start
 
 from .jobs import Made, Script
 

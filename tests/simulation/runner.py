@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mrkernel.job.bad_records import BadRecord
 from mrkernel.job.failure import Failure
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.worker_messages import (
     Failed,
     FetchFailed,
     Finished,

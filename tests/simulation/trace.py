@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from mrkernel.monitor.events import WorkerBeat
-from mrkernel.protocol.messages import Beat
+from mrkernel.protocol.worker_messages import Beat
 
 #: Lines kept for the report of a violation.
 KEPT = 50

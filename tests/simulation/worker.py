@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mrkernel.data.splits import MemorySplit
 from mrkernel.ids import WorkerId
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.worker_messages import (
     Adopt,
     Alive,
     BeatsHeard,

@@ -17,7 +17,7 @@ from mrkernel.manager.state import ManagerState
 from mrkernel.manager.transitions import JobState
 from mrkernel.manager.workers import EMBEDDED, Home, Liveness
 from mrkernel.monitor.events import AnyEvent
-from mrkernel.protocol.messages import PartPlace, RunSource
+from mrkernel.protocol.worker_messages import PartPlace, RunSource
 
 from .client import SimulatedClient
 from .clock import Clock

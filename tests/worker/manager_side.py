@@ -23,18 +23,17 @@ from mrkernel.ids import JobId, TaskId, WorkerId
 from mrkernel.job.functions import Functions, pack
 from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.connection import Connection
-from mrkernel.protocol.messages import (
-    BlobPiece,
+from mrkernel.protocol.messages import BlobPiece, Message, MessageDecoder
+from mrkernel.protocol.worker_messages import (
     Finished,
     FromWorker,
     JobInfo,
-    Message,
-    MessageDecoder,
     Register,
     Registered,
     Start,
 )
-from mrkernel.worker.server import WorkerConfig, main
+from mrkernel.worker.config import WorkerConfig
+from mrkernel.worker.server import main
 
 TOKEN = b"t" * 32
 Pairs = Iterator[tuple[str, Any]]

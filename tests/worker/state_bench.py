@@ -8,13 +8,8 @@ from typing import Any
 from mrkernel.data.splits import MemorySplit
 from mrkernel.ids import JobId, TaskId
 from mrkernel.job.spec import JobSpec
-from mrkernel.protocol.messages import (
-    CancelAttempt,
-    Finished,
-    JobInfo,
-    Message,
-    Start,
-)
+from mrkernel.protocol.messages import Message
+from mrkernel.protocol.worker_messages import CancelAttempt, Finished, JobInfo, Start
 from mrkernel.worker.deaths import Death
 from mrkernel.worker.state import (
     Discard,

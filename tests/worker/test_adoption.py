@@ -21,14 +21,7 @@ from manager_side import (
 from mrkernel.data.locks import hold
 from mrkernel.errors import ClusterError
 from mrkernel.ids import JobId
-from mrkernel.protocol.messages import (
-    Adopt,
-    Beat,
-    Disown,
-    Forget,
-    Register,
-    Retire,
-)
+from mrkernel.protocol.worker_messages import Adopt, Beat, Disown, Forget, Register, Retire
 from mrkernel.shuffle.transfer import RunReader
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mrkernel.ids import JobId, WorkerId
 from mrkernel.job.spec import JobSpec
-from mrkernel.protocol.messages import Forget, Gather, JobInfo, Message, RunSource, Start
+from mrkernel.protocol.messages import Message
+from mrkernel.protocol.worker_messages import Forget, Gather, JobInfo, RunSource, Start
 from mrkernel.worker.gathers import FETCHES, Fetch
 from mrkernel.worker.state import Delete, Fetched, FromManager, Instruction, WorkerState
 

@@ -8,12 +8,7 @@ from state_bench import KILLED, ZERO, Bench, cancel, discard, finished, info, st
 from mrkernel.data.splits import FileSplit
 from mrkernel.ids import JobId, TaskId
 from mrkernel.job.failure import Failure
-from mrkernel.protocol.messages import (
-    AttemptProgress,
-    Beat,
-    Failed,
-    Start,
-)
+from mrkernel.protocol.worker_messages import AttemptProgress, Beat, Failed, Start
 from mrkernel.worker.deaths import Death
 from mrkernel.worker.state import (
     LEAST_LIMIT,

@@ -20,11 +20,7 @@ from manager_side import (
 )
 
 from mrkernel.ids import JobId, TaskId
-from mrkernel.protocol.messages import (
-    Beat,
-    CancelAttempt,
-    Disturb,
-)
+from mrkernel.protocol.worker_messages import Beat, CancelAttempt, Disturb
 
 #: Nine tenths of its time, when nobody else wants the processor; nothing when it is not slowed.
 STANDS = 0.3

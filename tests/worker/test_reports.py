@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mrkernel.ids import JobId, TaskId
-from mrkernel.protocol.messages import Finished, PartOutput, RunOutput
+from mrkernel.protocol.worker_messages import Finished, PartOutput, RunOutput
 from mrkernel.worker import reports as module
 from mrkernel.worker.reports import Reports
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrkernel.ids import JobId, TaskId
-from mrkernel.protocol.messages import Printed, Start
+from mrkernel.protocol.worker_messages import Printed, Start
 from mrkernel.worker.slot_output import END, PRINT_LIMIT, SlotOutput
 
 

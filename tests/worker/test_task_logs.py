@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrkernel.ids import JobId, TaskId
-from mrkernel.protocol.messages import ListLogs, LogFile, Printed, Start
+from mrkernel.protocol.store_messages import ListLogs, LogFile
+from mrkernel.protocol.worker_messages import Printed, Start
 from mrkernel.shuffle.log_files import list_logs
 from mrkernel.shuffle.serving import RunServer
 from mrkernel.worker.folders import Folders

@@ -23,16 +23,15 @@ from mrkernel.job import counters, randomness
 from mrkernel.job.functions import Functions, pack
 from mrkernel.job.spec import JobSpec
 from mrkernel.protocol.framing import FRAME_LIMIT, FrameDecoder
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.messages import MessageDecoder, frame_of
+from mrkernel.protocol.worker_messages import (
     Failed,
     FetchFailed,
     Finished,
     FromRunner,
     JobInfo,
-    MessageDecoder,
     RunSource,
     Start,
-    frame_of,
 )
 from mrkernel.shuffle.pieces import cut
 from mrkernel.shuffle.shares import _ShareFile, cut_share

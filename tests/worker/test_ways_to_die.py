@@ -19,11 +19,7 @@ from manager_side import (
     play,
 )
 
-from mrkernel.protocol.messages import (
-    Failed,
-    Finished,
-    Printed,
-)
+from mrkernel.protocol.worker_messages import Failed, Finished, Printed
 from mrkernel.worker import memory
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from mrkernel.data.splits import FileSplit
 from mrkernel.ids import JobId, TaskId
-from mrkernel.protocol.messages import Start
+from mrkernel.protocol.worker_messages import Start
 from mrkernel.worker.deaths import Death, crash, over_limit, timed_out
 
 MAP = Start(JobId("j1"), TaskId("map-7"), 2, 7, FileSplit("/d/a.txt", 0, 99, 99, 1))

@@ -25,7 +25,7 @@ from manager_side import (
 from mrkernel.data.locks import hold
 from mrkernel.ids import JobId
 from mrkernel.protocol.heartbeat import HeartbeatReceiver
-from mrkernel.protocol.messages import (
+from mrkernel.protocol.worker_messages import (
     Adopt,
     Alive,
     Beat,

@@ -13,12 +13,7 @@ from state_bench import KILLED, Bench, cancel, discard, finished, info, start, t
 import mrkernel
 from mrkernel.ids import JobId, TaskId
 from mrkernel.job.failure import Failure, Frame
-from mrkernel.protocol.messages import (
-    CancelAttempt,
-    Failed,
-    Finished,
-    Forget,
-)
+from mrkernel.protocol.worker_messages import CancelAttempt, Failed, Finished, Forget
 from mrkernel.worker.deaths import Death
 from mrkernel.worker.state import (
     PIPELINE,
